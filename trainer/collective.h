@@ -1,0 +1,58 @@
+// trainer/collective.h - what ranks do together, behind one interface: `host` over shared memory
+// now, nccl and staged later.
+//
+// Every operation is tagged (epoch, sequence, kind, count); ranks whose tags differ get an error
+// that names both, not a hang. Every wait has the deadline and ends at once when somebody aborts.
+// Sums are made in rank order, so that they are the same bits every time.
+#ifndef TRAINER_COLLECTIVE_H
+#define TRAINER_COLLECTIVE_H
+
+#include "proto/error.h"
+
+#include <stdint.h>
+
+struct trainer_collective;
+
+struct trainer_collective_settings {
+    const char *backend;  // "host"
+    const char *name;     // host: of the shared memory segment, unique to run and epoch
+    uint32_t rank, size;
+    uint64_t epoch;       // attempt of the group; ranks of different epochs never meet
+    size_t elements_max;  // of the largest all-reduce
+    double deadline_s;
+};
+
+// Waits until all ranks have joined, at most the deadline. The creator is rank 0, which unlinks the
+// name as soon as all have joined, so that nothing is left behind by a kill.
+PROTO_MUST_CHECK bool trainer_collective_open(const struct trainer_collective_settings *settings,
+                                              struct trainer_collective **collective,
+                                              struct proto_error *error);
+void trainer_collective_close(struct trainer_collective **collective);
+
+// Thread-safe, idempotent, async-signal-safe: all waits on all ranks end with PROTO_FAILED.
+void trainer_collective_abort(struct trainer_collective *collective);
+
+// In place: every rank gets sum over ranks (rank order), times `scale`. f32 [count].
+PROTO_MUST_CHECK bool trainer_collective_all_reduce(struct trainer_collective *collective,
+                                                    float *data, size_t count, float scale,
+                                                    struct proto_error *error);
+// The small ones: f64 [count <= 64], sum in rank order.
+PROTO_MUST_CHECK bool trainer_collective_sum(struct trainer_collective *collective, double *data,
+                                             uint32_t count, struct proto_error *error);
+// u64 [count <= 64], sum mod 2^64 (the ledger).
+PROTO_MUST_CHECK bool trainer_collective_sum_u64(struct trainer_collective *collective,
+                                                 uint64_t *data, uint32_t count,
+                                                 struct proto_error *error);
+// gathered [size * count], rank r's data at r * count. count <= 64.
+PROTO_MUST_CHECK bool trainer_collective_gather(struct trainer_collective *collective,
+                                                const double *data, uint32_t count,
+                                                double *gathered, struct proto_error *error);
+PROTO_MUST_CHECK bool trainer_collective_broadcast(struct trainer_collective *collective,
+                                                   float *data, size_t count, uint32_t root,
+                                                   struct proto_error *error);
+PROTO_MUST_CHECK bool trainer_collective_barrier(struct trainer_collective *collective,
+                                                 struct proto_error *error);
+// Seconds spent waiting for other ranks since the last call.
+double trainer_collective_waited_s(struct trainer_collective *collective);
+
+#endif
