@@ -17,6 +17,8 @@
 #define PROTO_CAMERAS_MAX 4
 #define PROTO_HISTORY_MAX 4
 #define PROTO_CHUNK_MAX 256
+#define PROTO_IMAGE_SIDE_MAX 4096
+#define PROTO_UNIT_COMMAND "command"  // a controller's native units: commands lie in [-1, 1]
 
 enum proto_channel_kind { PROTO_CHANNEL_CONTINUOUS, PROTO_CHANNEL_GRIPPER };
 
@@ -41,6 +43,11 @@ const struct proto_field *proto_field_find(const char *name, bool action);
 // False: this source cannot serve the field with that many columns.
 bool proto_field_derive(const struct proto_field *field, const char *source, const double *in,
                         uint32_t columns, double *out);
+
+// What a recording of a robot is known to hold: "obs/ee_states" is 6 columns, of which eef_pos
+// takes the first 3. 0: this source cannot serve the field. An action field takes its columns as
+// they are from whatever dataset the configuration names.
+uint32_t proto_field_columns(const struct proto_field *field, const char *source);
 
 struct proto_statistics {
     double mean, std, min, max, q01, q99;  // population std; quantiles linearly interpolated
@@ -89,6 +96,23 @@ struct proto_codec {
     uint64_t hash;                   // of codec.json's content; set by read and write
 };
 
+// "joint_pos.3"; a field of one component is just its name.
+#define PROTO_CHANNEL_NAME_MAX 80
+void proto_channel_name(const struct proto_channel *channel,
+                        char name[static PROTO_CHANNEL_NAME_MAX]);
+
+// Building one: append fields in the configuration's order, read from `source`, then lay out, which
+// gives every channel its column and the codec its width (codec->compact must be set). PROTO_USAGE:
+// too many channels, or two fields want the same slot ("gripper_opening and gripper_qpos both
+// ...").
+PROTO_MUST_CHECK bool proto_codec_append(struct proto_codec *codec, const struct proto_field *field,
+                                         const char *source, struct proto_error *error);
+PROTO_MUST_CHECK bool proto_codec_layout(struct proto_codec *codec, struct proto_error *error);
+
+// Everything that must hold of a whole codec: what read demands of a file and write of its caller.
+// PROTO_DAMAGED naming the place.
+PROTO_MUST_CHECK bool proto_codec_check(const struct proto_codec *codec, struct proto_error *error);
+
 PROTO_MUST_CHECK bool proto_codec_read(const char *path, struct proto_codec **codec,
                                        struct proto_error *error);
 PROTO_MUST_CHECK bool proto_codec_write(const char *path, struct proto_codec *codec,
@@ -106,7 +130,9 @@ void proto_codec_encode_state(const struct proto_codec *codec, uint32_t task, co
                               float *y, float *mask);
 void proto_codec_encode_action(const struct proto_codec *codec, uint32_t task, const double *x,
                                float *y, float *mask);
-// y [width] -> x [action_count] in controller units, clipped.
+// y [width] -> x [action_count] in recorded units. Channels in controller units
+// (PROTO_UNIT_COMMAND) are clipped to action_min .. action_max; absolute targets in rad or m are
+// not.
 void proto_codec_decode_action(const struct proto_codec *codec, uint32_t task, const float *y,
                                double *x);
 // For round-trip proofs: not clipped.
@@ -115,5 +141,12 @@ void proto_codec_decode_state(const struct proto_codec *codec, uint32_t task, co
 // The action of no motion in recorded units, given the last real one: 0 in delta channels, `last`
 // in absolute and gripper channels. Also pads the end of an episode.
 void proto_codec_rest_action(const struct proto_codec *codec, const double *last, double *x);
+
+// Spreads that should make a person look, one line each, for `check`: continuous channels of one
+// unit, of one task, whose std differ by more than 10x, and a channel whose std differs by more
+// than 10x between tasks (metres in one file, centimetres in the other). Returns the number of
+// lines.
+uint32_t proto_codec_spread_report(const struct proto_codec *codec,
+                                   void (*line)(void *context, const char *text), void *context);
 
 #endif
