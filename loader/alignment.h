@@ -1,5 +1,5 @@
 // loader/alignment.h - is obs[j] of a file from before or from after action[j]? Measured, not
-// believed: half of all ports of LIBERO are off by this one step.
+// believed: files differ, and a policy trained one step off is silently worse.
 //
 // Let p[j] be the robot's pose (end-effector position; joint positions when the codec has none) and
 // d[j] = p[j+1] - p[j] the motion from observation j to the next. Under `after`, d[j] is the work
@@ -17,11 +17,10 @@
 struct loader_alignment;
 
 struct loader_alignment_verdict {
-    double score[3];  // partial R^2 at lags -1, 0, +1; 0..1
-    bool after;       // lag +1 wins: obs[j] was stored after action[j]
-    double
-        confidence;    // (best score - next best) / best: 0 no difference, 1 only the best explains
-    uint64_t motions;  // d[j] that were used
+    double score[3];    // partial R^2 at lags -1, 0, +1; 0..1
+    bool after;         // lag +1 wins: obs[j] was stored after action[j]
+    double confidence;  // (best score - next best) / best: 0 a tie, 1 only the best explains
+    uint64_t motions;   // d[j] that were used
     uint32_t episodes;
     const char *pose;  // "eef_pos" or "joint_pos": what the motion was taken from
 };
