@@ -11,19 +11,25 @@
 
 #include <stdint.h>
 
+#define TRAINER_RANKS_MAX 64
+#define TRAINER_COLLECTIVE_SMALL_MAX 64  // numbers of a small operation
+
 struct trainer_collective;
 
 struct trainer_collective_settings {
     const char *backend;  // "host"
-    const char *name;     // host: of the shared memory segment, unique to run and epoch
-    uint32_t rank, size;
+    const char *name;     // host: where the ranks meet, unique to the run
+    uint32_t rank, size;  // at most TRAINER_RANKS_MAX
     uint64_t epoch;       // attempt of the group; ranks of different epochs never meet
     size_t elements_max;  // of the largest all-reduce
     double deadline_s;
+    bool (*cancelled)(void *context);  // looked at while ranks join; NULL: never
+    void *context;
 };
 
-// Waits until all ranks have joined, at most the deadline. The creator is rank 0, which unlinks the
-// name as soon as all have joined, so that nothing is left behind by a kill.
+// Waits until all ranks have joined, at most the deadline. `host`: rank 0 makes memory without a
+// name and hands it to the others through an abstract socket, so that a kill at any moment leaves
+// nothing behind.
 PROTO_MUST_CHECK bool trainer_collective_open(const struct trainer_collective_settings *settings,
                                               struct trainer_collective **collective,
                                               struct proto_error *error);

@@ -1,0 +1,460 @@
+// trainer/collective_host.c - what ranks of one machine do together, over shared memory.
+//
+// Invariants. Every rank has a slot with a count of its arrivals; a rank waits until all others
+// have arrived as often as itself. A round is one arrival with a tag, compared by every rank once
+// all are there. What a rank shows in a round (small numbers, a chunk of a vector) lies in one of
+// two buffers taken in turns: a buffer is written again two rounds later, and by then every rank
+// has passed the round between, so it has read. The one futex word `event` changes with every
+// arrival and abort, so no wake-up is lost; nobody holds a lock, so a death leaves nothing locked.
+//
+// A sum is split between the ranks: each adds one shard over the copies of all in rank order, so
+// the bits do not depend on who was fast. A second arrival says that all shards are done.
+#include "trainer/collective_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HOST_CHUNK_ELEMENTS ((size_t)1 << 20)  // 4 MiB of a rank's vector at a time
+#define HOST_SHARD_STEP 16                     // elements: one cache line
+#define HOST_BLOCK 2048                        // elements summed while they are in the L1 cache
+#define HOST_SPINS 200                         // pauses before sleeping: some microseconds
+#define HOST_SLICE_MS 50                       // between looks whether peers live
+
+enum host_kind {
+    HOST_JOIN = 1,
+    HOST_ALL_REDUCE,
+    HOST_SUM,
+    HOST_SUM_U64,
+    HOST_GATHER,
+    HOST_BROADCAST,
+    HOST_BARRIER
+};
+static const char *const host_kind_names[] = {"nothing", "join",   "all_reduce", "sum",
+                                              "sum_u64", "gather", "broadcast",  "barrier"};
+
+enum host_reason { HOST_GOES_ON = 0, HOST_ABORTED, HOST_MISMATCH, HOST_LATE, HOST_DIED, HOST_LEFT };
+
+// Two tags must be equal in every member.
+struct host_tag {
+    uint64_t epoch, sequence, count;
+    uint32_t kind, root;
+};
+
+struct host_slot {
+    _Alignas(64) _Atomic uint64_t arrived;
+    _Atomic uint32_t left;
+    _Atomic int32_t pid;  // 0: not known yet, -1: not to be known
+    struct host_tag tags[2];
+    _Alignas(64) double small[2][TRAINER_COLLECTIVE_SMALL_MAX];  // or u64
+};
+
+// The shared memory; the vectors f32 [2][size][chunk] follow it.
+struct host_segment {
+    _Alignas(64) _Atomic uint32_t event;  // futex
+    _Atomic uint32_t sleepers;
+    _Atomic uint32_t abort;  // reason | by << 8 | about << 20, 0: goes on
+    struct host_slot slots[TRAINER_RANKS_MAX];
+};
+
+struct host {
+    struct trainer_collective base;
+    struct host_segment *segment;
+    float *vectors;
+    size_t segment_bytes, chunk;
+    uint64_t epoch, sequence, round, arrivals;
+    double deadline_s;
+    int peers[TRAINER_RANKS_MAX];  // pidfd, -1: none
+};
+
+static struct host *host_of(struct trainer_collective *collective) {
+    return (struct host *)collective;
+}
+
+static double now_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void cpu_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void event_raise(struct host_segment *segment) {
+    atomic_fetch_add(&segment->event, 1);
+    if (atomic_load(&segment->sleepers) > 0)
+        syscall(SYS_futex, &segment->event, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void event_sleep(struct host_segment *segment, uint32_t seen, double seconds) {
+    const struct timespec timeout = {.tv_sec = (time_t)seconds,
+                                     .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    atomic_fetch_add(&segment->sleepers, 1);
+    syscall(SYS_futex, &segment->event, FUTEX_WAIT, seen, &timeout, NULL, 0);
+    atomic_fetch_sub(&segment->sleepers, 1);
+}
+
+// The first reason stands. Async-signal-safe.
+static void abort_set(struct host *host, enum host_reason reason, uint32_t about) {
+    uint32_t expected = 0;
+    const uint32_t word = (uint32_t)reason | host->base.rank << 8 | about << 20;
+    const int saved = errno;
+    atomic_compare_exchange_strong(&host->segment->abort, &expected, word);
+    event_raise(host->segment);
+    errno = saved;
+}
+
+static bool abort_explain(uint32_t word, struct proto_error *error) {
+    const uint32_t by = word >> 8 & 0xfff, about = word >> 20;
+    switch ((enum host_reason)(word & 0xff)) {
+    case HOST_MISMATCH:
+        return proto_fail(error, PROTO_FAILED,
+                          "rank %u found ranks in different operations; the collective is closed",
+                          by);
+    case HOST_LATE:
+        return proto_fail(error, PROTO_FAILED,
+                          "rank %u gave up waiting for rank %u, which is stopped or hung", by,
+                          about);
+    case HOST_DIED:
+        return proto_fail(error, PROTO_FAILED, "rank %u died (rank %u saw it)", about, by);
+    case HOST_LEFT:
+        return proto_fail(error, PROTO_FAILED, "rank %u left (rank %u waited for it)", about, by);
+    case HOST_ABORTED:
+    case HOST_GOES_ON:
+        break;
+    }
+    return proto_fail(error, PROTO_FAILED, "rank %u aborted the collective", by);
+}
+
+// The first rank that has not arrived as often as this one, or size.
+static uint32_t host_missing(const struct host *host) {
+    for (uint32_t rank = 0; rank < host->base.size; rank++) {
+        const struct host_slot *slot = &host->segment->slots[rank];
+        if (atomic_load_explicit(&slot->arrived, memory_order_acquire) < host->arrivals)
+            return rank;
+    }
+    return host->base.size;
+}
+
+// Is the process of a rank gone? A rank whose process cannot be watched counts as alive: the
+// deadline is left.
+static bool peer_died(struct host *host, uint32_t rank) {
+    const int32_t pid = atomic_load(&host->segment->slots[rank].pid);
+    if (rank == host->base.rank || pid <= 0) return false;
+    if (host->peers[rank] < 0) {
+        host->peers[rank] = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (host->peers[rank] < 0) return errno == ESRCH;
+    }
+    struct pollfd look = {.fd = host->peers[rank], .events = POLLIN};
+    return poll(&look, 1, 0) > 0;
+}
+
+// Fails when a rank that is waited for will not come. It may have arrived just before it went, so
+// arrivals are read again behind the look.
+static bool host_look(struct host *host, struct proto_error *error) {
+    const uint32_t word = atomic_load(&host->segment->abort);
+    if (word != 0) return host_missing(host) == host->base.size || abort_explain(word, error);
+    for (uint32_t rank = 0; rank < host->base.size; rank++) {
+        struct host_slot *slot = &host->segment->slots[rank];
+        const bool left = atomic_load(&slot->left) != 0;
+        if (!left && !peer_died(host, rank)) continue;
+        if (atomic_load(&slot->arrived) >= host->arrivals) continue;
+        abort_set(host, left ? HOST_LEFT : HOST_DIED, rank);
+        return proto_fail(error, PROTO_FAILED, "rank %u (process %d) %s during operation %" PRIu64,
+                          rank, (int)atomic_load(&slot->pid), left ? "left" : "died",
+                          host->sequence);
+    }
+    return true;
+}
+
+static bool host_late(struct host *host, struct proto_error *error) {
+    const uint32_t rank = host_missing(host);
+    if (rank == host->base.size) return true;
+    abort_set(host, HOST_LATE, rank);
+    return proto_fail(error, PROTO_FAILED,
+                      "rank %u (process %d) did not come to operation %" PRIu64
+                      " within %g s (collective.deadline_s): it is stopped or hung",
+                      rank, (int)atomic_load(&host->segment->slots[rank].pid), host->sequence,
+                      host->deadline_s);
+}
+
+// Says "I am here" and waits for all. What was written before is seen by all after.
+static bool host_arrive(struct host *host, struct proto_error *error) {
+    struct host_segment *segment = host->segment;
+    host->arrivals++;
+    atomic_store_explicit(&segment->slots[host->base.rank].arrived, host->arrivals,
+                          memory_order_release);
+    event_raise(segment);
+    for (uint32_t spin = 0; spin < HOST_SPINS; spin++) {
+        if (host_missing(host) == host->base.size) return true;
+        cpu_pause();
+    }
+    const double start_s = now_s();
+    double look_s = start_s + HOST_SLICE_MS * 1e-3;
+    bool done = false;
+    for (;;) {
+        const uint32_t seen = atomic_load(&segment->event);
+        if (host_missing(host) == host->base.size) {
+            done = true;
+            break;
+        }
+        const double time_s = now_s();
+        if (atomic_load(&segment->abort) != 0 || time_s >= look_s) {
+            if (!host_look(host, error)) break;
+            look_s = time_s + HOST_SLICE_MS * 1e-3;
+        }
+        if (time_s - start_s >= host->deadline_s) {
+            if (!host_late(host, error)) break;
+            continue;
+        }
+        event_sleep(segment, seen, HOST_SLICE_MS * 1e-3);
+    }
+    host->base.waited_s += now_s() - start_s;
+    return done;
+}
+
+static void tag_print(const struct host_tag *tag, uint32_t rank, char text[static 128]) {
+    const char *name = tag->kind < PROTO_COUNT(host_kind_names) ? host_kind_names[tag->kind] : "?";
+    snprintf(text, 128,
+             "rank %u is at operation %" PRIu64 ", %s of %" PRIu64 " (attempt %" PRIu64 ")", rank,
+             tag->sequence, name, tag->count, tag->epoch);
+}
+
+// One round: shows the tag, waits for all, compares. The buffers of `round` are this round's.
+static bool host_meet(struct host *host, enum host_kind kind, uint32_t root, uint64_t count,
+                      struct proto_error *error) {
+    struct host_segment *segment = host->segment;
+    const uint32_t parity = host->round & 1;
+    struct host_tag *mine = &segment->slots[host->base.rank].tags[parity];
+    *mine = (struct host_tag){host->epoch, host->sequence, count, (uint32_t)kind, root};
+    if (!host_arrive(host, error)) return false;
+    const struct host_tag *first = &segment->slots[0].tags[parity];
+    for (uint32_t rank = 1; rank < host->base.size; rank++) {
+        const struct host_tag *tag = &segment->slots[rank].tags[parity];
+        if (tag->epoch == first->epoch && tag->sequence == first->sequence &&
+            tag->count == first->count && tag->kind == first->kind && tag->root == first->root)
+            continue;
+        char one[128], other[128];
+        tag_print(first, 0, one);
+        tag_print(tag, rank, other);
+        abort_set(host, HOST_MISMATCH, rank);
+        return proto_fail(error, PROTO_FAILED, "ranks disagree about what to do: %s; %s%s", one,
+                          other, tag->root != first->root ? "; the roots differ" : "");
+    }
+    return true;
+}
+
+// Every operation begins here: nothing begins after an abort.
+static bool host_begin(struct host *host, struct proto_error *error) {
+    const uint32_t word = atomic_load(&host->segment->abort);
+    if (word != 0) return abort_explain(word, error);
+    host->sequence++;
+    return true;
+}
+
+static float *host_vector(const struct host *host, uint32_t rank) {
+    const size_t parity = host->round & 1;
+    return host->vectors + (parity * host->base.size + rank) * host->chunk;
+}
+
+static void add_block(float *restrict sum, const float *restrict other, size_t count) {
+    for (size_t i = 0; i < count; i++) sum[i] += other[i];
+}
+static void scale_block(float *sum, size_t count, float scale) {
+    for (size_t i = 0; i < count; i++) sum[i] *= scale;
+}
+
+// This rank's shard of a chunk: ((copy 0 + copy 1) + copy 2) ... * scale, into copy 0.
+static void host_reduce_shard(struct host *host, size_t count, float scale) {
+    const size_t steps = (count + HOST_SHARD_STEP - 1) / HOST_SHARD_STEP;
+    const size_t begin = steps * host->base.rank / host->base.size * HOST_SHARD_STEP;
+    const size_t stop = steps * (host->base.rank + 1) / host->base.size * HOST_SHARD_STEP;
+    const size_t end = stop < count ? stop : count;
+    for (size_t at = begin; at < end; at += HOST_BLOCK) {
+        const size_t block = end - at < HOST_BLOCK ? end - at : HOST_BLOCK;
+        float *sum = host_vector(host, 0) + at;
+        for (uint32_t rank = 1; rank < host->base.size; rank++)
+            add_block(sum, host_vector(host, rank) + at, block);
+        scale_block(sum, block, scale);
+    }
+}
+
+static bool host_all_reduce(struct trainer_collective *collective, float *data, size_t count,
+                            float scale, struct proto_error *error) {
+    struct host *host = host_of(collective);
+    if (!host_begin(host, error)) return false;
+    if (host->base.size == 1) {
+        scale_block(data, count, scale);
+        return true;
+    }
+    size_t at = 0;
+    do {
+        const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
+        host->round++;
+        memcpy(host_vector(host, host->base.rank), data + at, chunk * sizeof *data);
+        if (!host_meet(host, HOST_ALL_REDUCE, 0, count, error)) return false;
+        host_reduce_shard(host, chunk, scale);
+        if (!host_arrive(host, error)) return false;
+        memcpy(data + at, host_vector(host, 0), chunk * sizeof *data);
+        at += chunk;
+    } while (at < count);
+    return true;
+}
+
+static bool host_broadcast(struct trainer_collective *collective, float *data, size_t count,
+                           uint32_t root, struct proto_error *error) {
+    struct host *host = host_of(collective);
+    if (!host_begin(host, error)) return false;
+    if (host->base.size == 1) return true;
+    size_t at = 0;
+    do {
+        const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
+        host->round++;
+        if (host->base.rank == root)
+            memcpy(host_vector(host, root), data + at, chunk * sizeof *data);
+        if (!host_meet(host, HOST_BROADCAST, root, count, error)) return false;
+        if (host->base.rank != root)
+            memcpy(data + at, host_vector(host, root), chunk * sizeof *data);
+        at += chunk;
+    } while (at < count);
+    return true;
+}
+
+// Shows `count` numbers of 8 bytes to all; rank r's are then at host_small(host, r).
+static bool host_show(struct host *host, enum host_kind kind, const void *data, uint32_t count,
+                      struct proto_error *error) {
+    if (!host_begin(host, error)) return false;
+    host->round++;
+    memcpy(host->segment->slots[host->base.rank].small[host->round & 1], data,
+           count * sizeof(double));
+    return host->base.size == 1 || host_meet(host, kind, 0, count, error);
+}
+static const void *host_small(const struct host *host, uint32_t rank) {
+    return host->segment->slots[rank].small[host->round & 1];
+}
+
+static bool host_sum(struct trainer_collective *collective, double *data, uint32_t count,
+                     struct proto_error *error) {
+    struct host *host = host_of(collective);
+    if (!host_show(host, HOST_SUM, data, count, error)) return false;
+    for (uint32_t i = 0; i < count; i++) {
+        data[i] = ((const double *)host_small(host, 0))[i];
+        for (uint32_t rank = 1; rank < host->base.size; rank++)
+            data[i] += ((const double *)host_small(host, rank))[i];
+    }
+    return true;
+}
+
+static bool host_sum_u64(struct trainer_collective *collective, uint64_t *data, uint32_t count,
+                         struct proto_error *error) {
+    struct host *host = host_of(collective);
+    if (!host_show(host, HOST_SUM_U64, data, count, error)) return false;
+    memset(data, 0, count * sizeof *data);
+    for (uint32_t rank = 0; rank < host->base.size; rank++) {
+        uint64_t shown[TRAINER_COLLECTIVE_SMALL_MAX];
+        memcpy(shown, host_small(host, rank), count * sizeof *shown);
+        for (uint32_t i = 0; i < count; i++) data[i] += shown[i];
+    }
+    return true;
+}
+
+static bool host_gather(struct trainer_collective *collective, const double *data, uint32_t count,
+                        double *gathered, struct proto_error *error) {
+    struct host *host = host_of(collective);
+    if (!host_show(host, HOST_GATHER, data, count, error)) return false;
+    for (uint32_t rank = 0; rank < host->base.size; rank++)
+        memcpy(gathered + (size_t)rank * count, host_small(host, rank), count * sizeof *data);
+    return true;
+}
+
+static bool host_barrier(struct trainer_collective *collective, struct proto_error *error) {
+    return host_show(host_of(collective), HOST_BARRIER, "", 0, error);
+}
+
+static void host_abort(struct trainer_collective *collective) {
+    abort_set(host_of(collective), HOST_ABORTED, collective->rank);
+}
+
+static void host_close(struct trainer_collective *collective) {
+    struct host *host = host_of(collective);
+    if (host->segment) {
+        atomic_store(&host->segment->slots[host->base.rank].left, 1);
+        event_raise(host->segment);
+        munmap(host->segment, host->segment_bytes);
+    }
+    for (uint32_t rank = 0; rank < TRAINER_RANKS_MAX; rank++)
+        if (host->peers[rank] >= 0) close(host->peers[rank]);
+    free(host);
+}
+
+static const struct trainer_collective_ops host_ops = {
+    .all_reduce = host_all_reduce,
+    .sum = host_sum,
+    .sum_u64 = host_sum_u64,
+    .gather = host_gather,
+    .broadcast = host_broadcast,
+    .barrier = host_barrier,
+    .abort = host_abort,
+    .close = host_close,
+};
+
+// Maps the memory and meets the others in it for the first time.
+static bool host_enter(struct host *host, const struct trainer_collective_settings *settings,
+                       struct proto_error *error) {
+    int memory = -1;
+    int32_t pids[TRAINER_RANKS_MAX] = {0};
+    if (host->base.size > 1 &&
+        !trainer_collective_join(settings, host->segment_bytes, &memory, pids, error))
+        return false;
+    const int flags = memory >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    void *mapped = mmap(NULL, host->segment_bytes, PROT_READ | PROT_WRITE, flags, memory, 0);
+    if (memory >= 0) close(memory);
+    if (mapped == MAP_FAILED)
+        return proto_fail_errno(error, PROTO_EXHAUSTED, "mapping memory shared by ranks");
+    host->segment = mapped;
+    host->vectors = (float *)(host->segment + 1);
+    if (host->base.size == 1) return true;
+    if (host->base.rank == 0)
+        for (uint32_t rank = 0; rank < host->base.size; rank++)
+            atomic_store(&host->segment->slots[rank].pid, pids[rank]);
+    return host_begin(host, error) && host_meet(host, HOST_JOIN, 0, settings->size, error);
+}
+
+bool trainer_collective_host_open(const struct trainer_collective_settings *settings,
+                                  struct trainer_collective **collective,
+                                  struct proto_error *error) {
+    struct host *host = proto_alloc(sizeof *host, error);
+    if (!host) return false;
+    const size_t wanted =
+        settings->elements_max > HOST_SHARD_STEP ? settings->elements_max : HOST_SHARD_STEP;
+    const size_t chunk = wanted < HOST_CHUNK_ELEMENTS ? wanted : HOST_CHUNK_ELEMENTS;
+    host->base = (struct trainer_collective){&host_ops, settings->rank, settings->size, 0};
+    host->chunk = (chunk + HOST_SHARD_STEP - 1) / HOST_SHARD_STEP * HOST_SHARD_STEP;
+    host->segment_bytes = sizeof *host->segment;
+    if (settings->size > 1) host->segment_bytes += 2 * settings->size * host->chunk * sizeof(float);
+    host->epoch = settings->epoch;
+    host->deadline_s = settings->deadline_s;
+    for (uint32_t rank = 0; rank < TRAINER_RANKS_MAX; rank++) host->peers[rank] = -1;
+    if (!host_enter(host, settings, error)) {
+        host_close(&host->base);
+        return false;
+    }
+    host->base.waited_s = 0;
+    *collective = &host->base;
+    return true;
+}
