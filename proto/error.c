@@ -41,16 +41,28 @@ bool proto_fail_errno_at(struct proto_error *error, enum proto_status status,
     return false;
 }
 
+// Appends as much of `more` as fits; returns the new length.
+static size_t text_append(char *text, size_t size_bytes, size_t used, const char *more) {
+    const size_t room = size_bytes - 1 - used, wanted = strlen(more);
+    const size_t length = wanted < room ? wanted : room;
+    memcpy(text + used, more, length);
+    text[used + length] = '\0';
+    return used + length;
+}
+
 bool proto_error_where(struct proto_error *error, const char *format, ...) {
     char outer[sizeof error->where];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(outer, sizeof outer, format, arguments);
     va_end(arguments);
-    const size_t used = strlen(outer);
-    if (error->where[0] != '\0' && used < sizeof outer)
-        snprintf(outer + used, sizeof outer - used, ": %s", error->where);
-    memcpy(error->where, outer, sizeof outer);
+    // what no longer fits is cut off the inner end
+    size_t used = strlen(outer);
+    if (error->where[0] != '\0') {
+        used = text_append(outer, sizeof outer, used, ": ");
+        text_append(outer, sizeof outer, used, error->where);
+    }
+    memcpy(error->where, outer, strlen(outer) + 1);
     return false;
 }
 

@@ -1,13 +1,26 @@
 // proto/link.h - the line between the supervisor and one stage: an inherited socket (its number in
 // PIPELINE_LINK), JSON objects, one a line, both ways.
 //
-// The stage says: ready; progress with its counters (every PROTO_PROGRESS_MS, the heartbeat); say
-// (a line for people: terminal and training.log); event (for events.jsonl); failed (its error).
-// The supervisor says: stop {mode}, scale-free facts {key: value}. End of file on the line means
-// the supervisor is gone: the stage must leave at once, without a checkpoint; proto_link enforces
-// it with a thread that ends the process PROTO_ORPHAN_MS after end of file, whatever the stage
-// does. Without PIPELINE_LINK a stage runs by hand: `say` prints on stdout, the rest goes nowhere,
-// and SIGINT / SIGTERM are the only stops.
+// A line is an object of at most PROTO_LINK_LINE_MAX bytes with its newline:
+//
+//   stage -> supervisor
+//     {"kind": "ready", "stage": "loader", "number": 0, "pid": 123}
+//     {"kind": "progress", "done": 17, "counters": {...}}    every PROTO_PROGRESS_MS: the heartbeat
+//     {"kind": "say", "text": "..."}                         for people: terminal and training.log
+//     {"kind": "event", "event": {"event": "name", ...}}     the object is for events.jsonl
+//     {"kind": "failed", "status": 3, "where": "...", "text": "...", "source": "file.c:12"}
+//   supervisor -> stage
+//     {"kind": "stop", "mode": "drain" | "checkpoint" | "now"}
+//
+// Lines that are malformed, too long or of an unknown kind are passed over, and an event
+// "link_refused" says so. A full outgoing buffer never blocks the stage: what does not fit is
+// counted and reported as event "link_dropped" {count}.
+//
+// End of file on the line means the supervisor is gone: the stage must leave at once, without a
+// checkpoint; a thread ends the process PROTO_ORPHAN_MS after end of file, whatever the stage does.
+// A supervised stage ignores SIGINT: Ctrl-C reaches the whole terminal, and the supervisor decides.
+// Without PIPELINE_LINK a stage runs by hand: `say` prints on stdout, `failed` on stderr, the rest
+// goes nowhere, and SIGINT / SIGTERM are the only stops (a second SIGINT means PROTO_STOP_NOW).
 #ifndef PROTO_LINK_H
 #define PROTO_LINK_H
 
@@ -18,6 +31,7 @@
 
 #define PROTO_PROGRESS_MS 250
 #define PROTO_ORPHAN_MS 2000
+#define PROTO_LINK_LINE_MAX 65536  // bytes
 
 enum proto_stop {
     PROTO_GO_ON = 0,
@@ -31,13 +45,19 @@ enum proto_stop {
 struct proto_link;
 
 // Opens the line (or the by-hand form), installs SIGINT and SIGTERM handlers that only set a flag
-// and wake the descriptor. Starts one thread that reads the line. stage: "loader", number: 0..
+// and wake the descriptor. Starts the link's thread (reads, writes, heartbeat) and the watchdog.
+// Call it early in main: it takes PIPELINE_LINK out of the environment. One link per process.
+// stage: "loader", number: 0..
 PROTO_MUST_CHECK bool proto_link_open(const char *stage, uint32_t number, struct proto_link **link,
                                       struct proto_error *error);
 void proto_link_close(struct proto_link **link);
 
 // The strongest stop asked for so far; thread-safe, cheap: look at it in every turn.
 enum proto_stop proto_link_stop(const struct proto_link *link);
+// What a signal asks for: PROTO_STOP_DRAIN unless set, PROTO_STOP_CHECKPOINT in a trainer.
+void proto_link_signal_means(struct proto_link *link, enum proto_stop stop);
+// The signal that asked for a stop (SIGINT or SIGTERM), or 0: for the exit code 130 or 143.
+int proto_link_signal(const struct proto_link *link);
 // True when there is a supervisor.
 bool proto_link_supervised(const struct proto_link *link);
 // Becomes readable when a stop was asked for: put it into poll sets. Never read it.
@@ -55,5 +75,28 @@ void proto_link_say(struct proto_link *link, const char *format, ...) PROTO_PRIN
 void proto_link_event(struct proto_link *link, const char *name, json_t *fields);
 // The error that ends this stage: the supervisor prints it, or stderr by hand.
 void proto_link_failed(struct proto_link *link, const struct proto_error *error);
+
+// The supervisor's side. ends[0] is the supervisor's end, not blocking and close-on-exec; ends[1]
+// is for the stage, inherited over exec: close it right after the fork.
+PROTO_MUST_CHECK bool proto_link_pair(int ends[2], struct proto_error *error);
+// PROTO_FAILED when the stage is gone or does not read.
+PROTO_MUST_CHECK bool proto_link_send_stop(int end, enum proto_stop stop,
+                                           struct proto_error *error);
+const char *proto_stop_name(enum proto_stop stop);  // "drain"; "" for PROTO_GO_ON
+
+// Cuts a stream of bytes into messages. Feed what was read, in any pieces; complete lines are
+// handed to the sink one by one. A message is an object with a text "kind", borrowed for the call.
+// Damaged and overlong lines are handed to `refused` (may be NULL), once each, and passed over.
+struct proto_link_sink {
+    void (*message)(void *context, const char *kind, const json_t *message);
+    void (*refused)(void *context, const struct proto_error *error);
+    void *context;
+};
+struct proto_link_reader;
+PROTO_MUST_CHECK bool proto_link_reader_new(struct proto_link_reader **reader,
+                                            struct proto_error *error);
+void proto_link_reader_free(struct proto_link_reader **reader);
+void proto_link_reader_feed(struct proto_link_reader *reader, const char *bytes, size_t count,
+                            const struct proto_link_sink *sink);
 
 #endif
