@@ -9,7 +9,8 @@ endif()
 add_library(pipeline_flags INTERFACE)
 target_compile_options(pipeline_flags INTERFACE ${PIPELINE_WARNINGS}
     $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes -Wstrict-prototypes>)
-target_compile_definitions(pipeline_flags INTERFACE _GNU_SOURCE)
+target_compile_definitions(pipeline_flags INTERFACE _GNU_SOURCE
+    PIPELINE_VERSION="${PROJECT_VERSION}")
 target_include_directories(pipeline_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
 target_link_libraries(pipeline_flags INTERFACE Threads::Threads m)
 if(PIPELINE_SANITIZE)
