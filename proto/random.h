@@ -29,7 +29,7 @@ struct proto_random {
 struct proto_random proto_random_at(uint64_t seed, enum proto_purpose purpose, uint64_t position);
 uint32_t proto_random_u32(struct proto_random *random);
 double proto_random_uniform(struct proto_random *random);              // [0, 1), 32 bits
-uint32_t proto_random_below(struct proto_random *random, uint32_t n);  // 0..n-1, unbiased
+uint32_t proto_random_below(struct proto_random *random, uint32_t n);  // 0..n-1, unbiased; n >= 1
 // Standard normal by Box-Muller in double; consumes two numbers for each pair.
 void proto_random_normal(struct proto_random *random, float *out, uint64_t count);
 

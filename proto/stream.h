@@ -19,6 +19,7 @@ struct proto_stream {
 uint64_t proto_stream_sample(const struct proto_stream *stream, uint64_t g);
 
 // One entry of the ledger: a step's ledger is the sum (mod 2^64) over its positions, in any order.
+// xxh64 (seed 0) of g and sample as 16 little-endian bytes.
 uint64_t proto_ledger_entry(uint64_t g, uint64_t sample);
 
 // The slice of micro step m that belongs to a rank: positions first .. first + count - 1.
