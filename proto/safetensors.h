@@ -4,7 +4,7 @@
 // [begin, end]}, ..., "__metadata__": {text: text}}; then the tensors' bytes. Refused by name: a
 // header over 16 MiB or outside the file, duplicate keys, unknown dtypes, shapes whose product is
 // not the offsets' distance or overflows, offsets that overlap, leave gaps, or end elsewhere than
-// the file.
+// the file. The header's JSON is proto/json's, so overlong numbers and bad UTF-8 are refused there.
 #ifndef PROTO_SAFETENSORS_H
 #define PROTO_SAFETENSORS_H
 
@@ -14,6 +14,7 @@
 
 #define PROTO_DIMENSIONS_MAX 8
 #define PROTO_TENSORS_MAX 65536
+#define PROTO_SAFETENSORS_HEADER_MAX ((size_t)16 << 20)  // bytes
 
 enum proto_dtype {
     PROTO_F32,
@@ -55,7 +56,7 @@ const struct proto_tensor_info *proto_safetensors_at(const struct proto_safetens
 // NULL when there is none of that name.
 const struct proto_tensor_info *proto_safetensors_find(const struct proto_safetensors *file,
                                                        const char *name);
-// The bytes as in the file; borrowed until close.
+// The bytes as in the file, at any alignment; borrowed until close.
 const void *proto_safetensors_data(const struct proto_safetensors *file,
                                    const struct proto_tensor_info *info);
 // Copies as f32 from F32, F64, BF16, F16 or an integer type; `elements` must be the tensor's.
@@ -77,5 +78,11 @@ PROTO_MUST_CHECK bool proto_safetensors_write(const char *path,
                                               const struct proto_tensor_out *tensors, size_t count,
                                               const char *const (*metadata)[2],
                                               size_t metadata_count, struct proto_error *error);
+// The same, and tells the file's size and xxh64 (seed 0), computed on the way.
+PROTO_MUST_CHECK bool proto_safetensors_write_hashed(const char *path,
+                                                     const struct proto_tensor_out *tensors,
+                                                     size_t count, const char *const (*metadata)[2],
+                                                     size_t metadata_count, uint64_t *size_bytes,
+                                                     uint64_t *hash, struct proto_error *error);
 
 #endif
