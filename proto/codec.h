@@ -125,7 +125,7 @@ void proto_codec_row_fit(struct proto_codec_row *row, const struct proto_channel
                          enum proto_transform transform);
 
 // x [state_count] in recorded units -> y [width], zero in unused columns; mask [width] 1 where
-// used.
+// used, or NULL.
 void proto_codec_encode_state(const struct proto_codec *codec, uint32_t task, const double *x,
                               float *y, float *mask);
 void proto_codec_encode_action(const struct proto_codec *codec, uint32_t task, const double *x,
