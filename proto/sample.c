@@ -113,10 +113,11 @@ static void build_images(const struct proto_observation *const *history, struct 
             const uint8_t *image = history[h] ? history[h]->images[c] : NULL;
             batch->image_mask[i] = image != NULL;
             batch->frame_ids[i] = image ? history[h]->frame_ids[c] : 0;
-            if (image)
-                memcpy(batch->images + i * size_bytes, image, size_bytes);
-            else
-                memset(batch->images + i * size_bytes, PROTO_BACKGROUND, size_bytes);
+            uint8_t *place = batch->images + i * size_bytes;
+            if (!image)
+                memset(place, PROTO_BACKGROUND, size_bytes);
+            else if (image != place)  // a loader reads frames right into their places
+                memcpy(place, image, size_bytes);
         }
 }
 

@@ -42,6 +42,7 @@ void proto_batch_free(struct proto_batch **batch);
 // proto_codec_rest_action (0 rows: zeros). Sets every tensor's row but `samples`, which is the
 // caller's: ctrl_freq to the codec's, language_kept to 1, frame_ids to the observation's. An image
 // that is NULL, or of a moment that is, has image_mask 0, frame id 0 and the background's pixels.
+// An image that already lies in its place of the batch is left there.
 // PROTO_DAMAGED: a state or action is not finite; PROTO_FAILED: task is none of the codec's.
 #define PROTO_BACKGROUND 127  // int(0.5 * 255), the constant colour of official RDT
 PROTO_MUST_CHECK
