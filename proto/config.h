@@ -2,8 +2,8 @@
 //
 // Every option is one row of PROTO_OPTIONS (proto/config_options.h): the struct below, the parser,
 // the checks, `--set`, `--help`, docs/configuration.md and the table of what may change on resume
-// are all made from the rows. A value of 0 or "" in [model] means "as the preset says";
-// proto_config_resolve replaces it, so that a stage never sees it.
+// are all made from the rows. A value of 0 or "" in [model] means "as the preset says"; reading
+// replaces it, so that a stage never sees it.
 #ifndef PROTO_CONFIG_H
 #define PROTO_CONFIG_H
 
@@ -64,7 +64,11 @@ struct proto_config {
     struct {
         PROTO_OPTIONS_LIBERO(PROTO_OPTION_MEMBER)
     } libero;
+    struct proto_config_places *places;  // where each value was written; see proto_config_place
 };
+
+#define PROTO_OPTION_ONE(...) +1
+#define PROTO_OPTION_COUNT (0 PROTO_OPTIONS(PROTO_OPTION_ONE))
 
 enum proto_option_type {
     PROTO_OPTION_INTEGER,
@@ -96,6 +100,9 @@ struct proto_option {
     size_t offset;  // in struct proto_config
 };
 const struct proto_option *proto_options(size_t *count);
+const struct proto_option *proto_option_find(const char *section, const char *key);  // or NULL
+const char *proto_option_type_name(enum proto_option_type type);                     // "a list"
+bool proto_option_choice(const struct proto_option *option, const char *value);      // is it one?
 
 // Reads the file, applies `sets` ("section.key=value", the value TOML or else a string) in order,
 // checks every value and resolves presets. Errors say file:line:column, the key, the nearest known
@@ -105,6 +112,17 @@ PROTO_MUST_CHECK
 bool proto_config_read(const char *path, const char *const *sets, size_t set_count,
                        struct proto_config **config, struct proto_error *error);
 void proto_config_free(struct proto_config **config);  // accepts NULL; leaves NULL behind
+
+// Puts the place where an option's value was written in front of error->where:
+// "2gpu.toml:14:1: trainer.devices", "--set trainer.devices" or "trainer.devices (default)".
+// Returns false, for `return`. The option must exist.
+bool proto_config_place(const struct proto_config *config, const char *section, const char *key,
+                        struct proto_error *error);
+
+// Can this build on this machine do what the configuration asks for? PROTO_MISSING (a device or a
+// library is not there) with the reason and what would run instead. Reading a file does not ask.
+PROTO_MUST_CHECK
+bool proto_config_check_machine(const struct proto_config *config, struct proto_error *error);
 
 // The resolved configuration as TOML that proto_config_read gives the same struct for. The caller
 // frees the text.

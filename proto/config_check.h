@@ -1,0 +1,17 @@
+// proto/config_check.h - what must hold between options of one configuration.
+#ifndef PROTO_CONFIG_CHECK_H
+#define PROTO_CONFIG_CHECK_H
+
+#include "proto/config.h"
+
+// Fills what model.preset stands for into the sizes that were left at 0 or "".
+PROTO_MUST_CHECK bool proto_config_resolve(struct proto_config *config, struct proto_error *error);
+
+// PROTO_USAGE at the place of the option to change. Of a resolved configuration.
+PROTO_MUST_CHECK bool proto_config_check(const struct proto_config *config,
+                                         struct proto_error *error);
+
+// "cuda:3": *cuda true, *number 3; "cpu": *cuda false. False for anything else.
+bool proto_device_parse(const char *device, bool *cuda, uint32_t *number);
+
+#endif
