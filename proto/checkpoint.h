@@ -36,8 +36,10 @@ struct proto_checkpoint {
     size_t model_count, ema_count, optimizer_count, language_count;
 };
 
-// Writes run/checkpoint-<step>. An older .partial of the same step is removed first. On failure the
-// .partial is removed as far as possible and nothing else was touched. PROTO_EXHAUSTED: disk full.
+// Writes run/checkpoint-<step>, replacing one of the same step at once when it is whole. An older
+// .partial of the same step is removed first. On failure the .partial is removed as far as possible
+// and nothing else was touched. PROTO_EXHAUSTED: disk full. One writer a run; may run in a thread
+// beside training, but not beside proto_checkpoint_rotate or _resolve of the same run.
 PROTO_MUST_CHECK bool proto_checkpoint_write(const char *run,
                                              const struct proto_checkpoint *checkpoint,
                                              struct proto_error *error);
@@ -58,8 +60,9 @@ PROTO_MUST_CHECK bool proto_checkpoint_resolve(const char *run, const char *resu
 PROTO_MUST_CHECK bool proto_checkpoint_state_read(const char *checkpoint,
                                                   struct proto_trainer_state *state,
                                                   struct proto_error *error);
-// Checks that every file a resume needs is there and opens; PROTO_DAMAGED naming it, or that this
-// checkpoint is too old to resume from (no optimizer.safetensors).
+// Checks that every file a resume needs is there, has the size and hash that trainer_state.json
+// lists, and opens; PROTO_DAMAGED naming it, or that this checkpoint is too old to resume from (no
+// optimizer.safetensors). Reads every byte.
 PROTO_MUST_CHECK bool proto_checkpoint_check(const char *checkpoint, struct proto_error *error);
 
 // Pins a checkpoint for reading (evaluator): shared lock on its config.json until close.
