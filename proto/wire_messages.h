@@ -76,7 +76,7 @@ struct proto_wire_header {
     X(SHAPE, shape, "shape", 1, PROTO_WIRE_SHAPE_MAX, "", "", "outermost first")                   \
     X(CHOICE, packing, "packing", 0, 1, "raw|lz4", "",                                             \
       "of the frame: the bytes, or one lz4 frame of them")                                         \
-    X(U64, bytes, "bytes", 1, UINT32_MAX, "", "bytes", "of the unpacked tensor")                   \
+    X(U64, bytes, "bytes", 0, UINT32_MAX, "", "bytes", "of the unpacked tensor")                   \
     X(U64, hash, "hash", 0, UINT64_MAX, "", "", "of the unpacked tensor: xxh64, seed 0")
 
 // The tensors of a batch: X(member of struct proto_batch, dtype, shape, meaning). Letters of a
