@@ -68,6 +68,7 @@ enum model_initial {
     MODEL_INITIAL_LANG_TABLE,
     MODEL_INITIAL_IMG_TABLE,
 };
+struct model_rdt_layout;
 struct model_parameter {
     char name[64];  // as in the published weights
     uint32_t dimensions;
@@ -80,7 +81,8 @@ struct model_parameters {
     struct model_rdt_sizes sizes;
     struct model_parameter *items;  // in the order of the flat buffer
     size_t count;
-    size_t elements;  // of the flat buffer: no gaps, it is the number of parameters
+    size_t elements;                  // of the flat buffer: no gaps, it is the number of parameters
+    struct model_rdt_layout *layout;  // for the network itself
 };
 PROTO_MUST_CHECK bool model_parameters_new(const struct model_rdt_sizes *sizes,
                                            struct model_parameters **table,
@@ -127,6 +129,7 @@ PROTO_MUST_CHECK bool model_rdt_open(struct model_backend *backend,
 void model_rdt_close(struct model_rdt **rdt);  // accepts NULL; leaves NULL behind
 const struct model_rdt_sizes *model_rdt_sizes(const struct model_rdt *rdt);
 struct model_backend *model_rdt_backend(const struct model_rdt *rdt);
+uint32_t model_rdt_batch_max(const struct model_rdt *rdt);
 const struct model_parameters *model_rdt_parameters(const struct model_rdt *rdt);
 
 // Device buffers to fill before a call; only the first `batch` samples are read. Language rows are
