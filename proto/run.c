@@ -50,20 +50,24 @@ static bool private_folder(const char *path, struct proto_error *error) {
     return proto_error_where(error, "%s", path);
 }
 
-bool proto_run_sockets(const char *run, char folder[static PROTO_PATH_MAX],
-                       struct proto_error *error) {
-    char base[PROTO_PATH_MAX];
+bool proto_run_sockets_root(char base[static PROTO_PATH_MAX], struct proto_error *error) {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    folder[0] = '\0';
     // an unusable XDG_RUNTIME_DIR (left over from another session, or too long) is passed over
     const bool use =
         runtime && runtime[0] == '/' && proto_path_is_folder(runtime) &&
         strlen(runtime) + sizeof "/pipeline/0123456789abcdef/rank-4294967295" < SOCKET_PATH_MAX &&
         access(runtime, W_OK | X_OK) == 0;
     if (use)
-        snprintf(base, sizeof base, "%s/pipeline", runtime);
+        snprintf(base, PROTO_PATH_MAX, "%s/pipeline", runtime);
     else
-        snprintf(base, sizeof base, "/tmp/pipeline-%ld", (long)geteuid());
+        snprintf(base, PROTO_PATH_MAX, "/tmp/pipeline-%ld", (long)geteuid());
+    return private_folder(base, error);
+}
+
+bool proto_run_sockets(const char *run, char folder[static PROTO_PATH_MAX],
+                       struct proto_error *error) {
+    char base[PROTO_PATH_MAX];
+    folder[0] = '\0';
     char *real = realpath(run, NULL);
     if (!real) {
         proto_fail_errno(error, PROTO_USAGE, "the run folder cannot be found");
@@ -71,7 +75,7 @@ bool proto_run_sockets(const char *run, char folder[static PROTO_PATH_MAX],
     }
     const uint64_t hash = proto_hash(real, strlen(real));
     free(real);
-    if (!private_folder(base, error)) return false;
+    if (!proto_run_sockets_root(base, error)) return false;
     const int length = snprintf(folder, PROTO_PATH_MAX, "%s/%016" PRIx64, base, hash);
     if (length < 0 || length >= PROTO_PATH_MAX)
         return proto_fail(error, PROTO_FAILED, "the path %.100s... is too long", base);
