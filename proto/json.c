@@ -14,7 +14,9 @@ json_t *proto_json_parse(const char *text, size_t size_bytes, struct proto_error
     json_error_t found;
     json_t *json = json_loadb(text, size_bytes, JSON_REJECT_DUPLICATES, &found);
     if (json) return json;
-    const bool memory = json_error_code(&found) == json_error_out_of_memory;
+    // jansson says nothing, or only where it was, when an allocation failed
+    const bool memory =
+        found.text[0] == '\0' || json_error_code(&found) == json_error_out_of_memory;
     proto_fail(error, memory ? PROTO_EXHAUSTED : PROTO_DAMAGED, "is not valid JSON: %s",
                found.text);
     proto_error_where(error, "%d:%d", found.line, found.column);
