@@ -318,6 +318,38 @@ TEST(codec_file_that_was_damaged_is_refused_by_name) {
     proto_codec_free(&codec);
 }
 
+// One byte anywhere replaced by any other: refused, or the very same content (a blank for a blank).
+TEST(codec_file_with_any_one_byte_wrong_is_refused_or_the_same) {
+    char folder[256], path[300], *text = NULL;
+    size_t size_bytes = 0, refused = 0;
+    struct proto_error error = {0};
+    check_folder(folder);
+    snprintf(path, sizeof path, "%s/codec.json", folder);
+    struct proto_codec *codec = fixture_codec(PROTO_ZSCORE, true, 1), *back = NULL;
+    CHECK_OK(proto_codec_write(path, codec, &error), error);
+    CHECK_OK(proto_file_read(path, 1 << 24, PROTO_DAMAGED, &text, &size_bytes, &error), error);
+    struct proto_random random = proto_random_at(7, PROTO_PURPOSE_WORD, 0);
+    for (int n = 0; n < 1000; n++) {
+        const uint32_t at = proto_random_below(&random, (uint32_t)size_bytes);
+        const char kept = text[at];
+        text[at] = (char)proto_random_below(&random, 256);
+        FILE *file = fopen(path, "wb");  // no fsync: a thousand of them
+        CHECK(file && fwrite(text, 1, size_bytes, file) == size_bytes && fclose(file) == 0);
+        if (proto_codec_read(path, &back, &error)) {
+            CHECK(back->hash == codec->hash && proto_codec_hash(back) == codec->hash);
+            proto_codec_free(&back);
+        } else {
+            CHECK_INT(error.status, PROTO_DAMAGED);
+            refused++;
+        }
+        text[at] = kept;
+    }
+    CHECK(refused > 300);
+    free(text);
+    proto_codec_free(&codec);
+    CHECK_OK(proto_folder_remove(folder, &error), error);
+}
+
 TEST(codec_that_cannot_be_is_not_written) {
     struct proto_codec *codec = fixture_codec(PROTO_ZSCORE, false, 1);
     struct proto_error error = {0};
@@ -380,5 +412,6 @@ TEST_MAIN(UNIT(codec_unified_columns_are_slots_and_compact_ones_run),
           UNIT(codec_rest_is_no_motion_and_the_last_grip), UNIT(codec_file_gives_every_number_back),
           UNIT(codec_hash_changes_with_every_part),
           UNIT(codec_file_that_was_damaged_is_refused_by_name),
+          UNIT(codec_file_with_any_one_byte_wrong_is_refused_or_the_same),
           UNIT(codec_that_cannot_be_is_not_written),
           UNIT(codec_reports_spreads_over_ten_within_a_unit_and_between_tasks))
