@@ -188,6 +188,17 @@ static bool control_freq_read(struct loader_dataset *dataset, hid_t data,
     return true;
 }
 
+// How images lie in memory: robosuite's macro, which LIBERO keeps with the data.
+static bool image_convention_read(struct loader_dataset *dataset, hid_t data,
+                                  struct proto_error *error) {
+    if (!loader_hdf5_text(data, "macros_image_convention", &dataset->image_convention, error))
+        return proto_error_where(error, "data");
+    const char *found = dataset->image_convention;
+    if (!found || strcmp(found, "opengl") == 0 || strcmp(found, "opencv") == 0) return true;
+    proto_fail(error, PROTO_DAMAGED, "is \"%.40s\"; expected opengl or opencv", found);
+    return proto_error_where(error, "data: attribute macros_image_convention");
+}
+
 // Task and instruction, from the attributes as far as they are there.
 static bool identify(struct loader_dataset *dataset, hid_t data, struct proto_error *error) {
     static const char *const bddl[] = {".bddl"};
@@ -202,8 +213,8 @@ static bool identify(struct loader_dataset *dataset, hid_t data, struct proto_er
                               : stem(dataset->path, file, PROTO_COUNT(file), error);
         done = dataset->task != NULL;
     }
-    done =
-        done && instruction_read(dataset, data, error) && control_freq_read(dataset, data, error);
+    done = done && instruction_read(dataset, data, error) &&
+           control_freq_read(dataset, data, error) && image_convention_read(dataset, data, error);
     if (done && (!dataset->instruction || dataset->instruction[0] == '\0')) {
         free(dataset->instruction);
         dataset->instruction = loader_instruction_from_task(dataset->task, error);
@@ -266,6 +277,7 @@ void loader_dataset_close(struct loader_dataset **dataset_pointer) {
     for (uint32_t i = 0; i < dataset->demo_count; i++) free(dataset->demos[i].group);
     free(dataset->demos);
     free(dataset->filters);
+    free(dataset->image_convention);
     free(dataset->instruction);
     free(dataset->task);
     free(dataset->path);

@@ -27,6 +27,7 @@ struct loader_dataset {
     char *instruction;          // the sentence
     char *filters;              // "train, valid": filter keys in /mask; "" without
     double control_freq_hz;     // of env_args; 0: not said
+    char *image_convention;     // "opengl" (row 0 at the bottom) or "opencv"; NULL: not said
     struct loader_demo *demos;  // by number
     uint32_t demo_count;
     uint64_t size_bytes;  // of the file when it was opened
