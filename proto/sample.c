@@ -8,6 +8,7 @@
 
 #define ALIGNMENT 64
 #define BATCH_MAX 65536
+#define BATCH_BYTES_MAX ((size_t)1 << 36)  // no sizes we know of come near
 
 // Deals a tensor out of the allocation: with memory NULL it only adds up the size.
 struct plan {
@@ -75,7 +76,8 @@ bool proto_batch_new(const struct proto_codec *codec, uint32_t batch, struct pro
     struct plan plan = {.size_bytes = header_bytes, .fits = true};
     deal_all(&plan, &sizes);
     void *memory = NULL;
-    if (!plan.fits || posix_memalign(&memory, ALIGNMENT, plan.size_bytes) != 0)
+    if (!plan.fits || plan.size_bytes > BATCH_BYTES_MAX ||
+        posix_memalign(&memory, ALIGNMENT, plan.size_bytes) != 0)
         return proto_fail(error, PROTO_EXHAUSTED, "no memory for a batch of %u samples (%zu bytes)",
                           batch, plan.size_bytes);
     memset(memory, 0, plan.size_bytes);
