@@ -27,7 +27,11 @@ void trainer_collective_close(struct trainer_collective **collective) {
 }
 
 void trainer_collective_abort(struct trainer_collective *collective) {
-    collective->ops->abort(collective);
+    collective->ops->abort(collective, PROTO_FAILED);
+}
+
+void trainer_collective_fail(struct trainer_collective *collective, enum proto_status status) {
+    collective->ops->abort(collective, status);
 }
 
 bool trainer_collective_all_reduce(struct trainer_collective *collective, float *data, size_t count,
@@ -61,6 +65,10 @@ bool trainer_collective_broadcast(struct trainer_collective *collective, float *
 
 bool trainer_collective_barrier(struct trainer_collective *collective, struct proto_error *error) {
     return collective->ops->barrier(collective, error);
+}
+
+uint32_t trainer_collective_size(const struct trainer_collective *collective) {
+    return collective->size;
 }
 
 double trainer_collective_waited_s(struct trainer_collective *collective) {

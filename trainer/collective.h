@@ -37,6 +37,9 @@ void trainer_collective_close(struct trainer_collective **collective);
 
 // Thread-safe, idempotent, async-signal-safe: all waits on all ranks end with PROTO_FAILED.
 void trainer_collective_abort(struct trainer_collective *collective);
+// The same, because of an error of this rank: the others fail with its status, so that the whole
+// group leaves with one exit code.
+void trainer_collective_fail(struct trainer_collective *collective, enum proto_status status);
 
 // In place: every rank gets sum over ranks (rank order), times `scale`. f32 [count].
 PROTO_MUST_CHECK bool trainer_collective_all_reduce(struct trainer_collective *collective,
@@ -58,6 +61,7 @@ PROTO_MUST_CHECK bool trainer_collective_broadcast(struct trainer_collective *co
                                                    struct proto_error *error);
 PROTO_MUST_CHECK bool trainer_collective_barrier(struct trainer_collective *collective,
                                                  struct proto_error *error);
+uint32_t trainer_collective_size(const struct trainer_collective *collective);
 // Seconds spent waiting for other ranks since the last call.
 double trainer_collective_waited_s(struct trainer_collective *collective);
 

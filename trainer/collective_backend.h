@@ -19,7 +19,7 @@ struct trainer_collective_ops {
     bool (*broadcast)(struct trainer_collective *collective, float *data, size_t count,
                       uint32_t root, struct proto_error *error);
     bool (*barrier)(struct trainer_collective *collective, struct proto_error *error);
-    void (*abort)(struct trainer_collective *collective);
+    void (*abort)(struct trainer_collective *collective, enum proto_status status);
     void (*close)(struct trainer_collective *collective);
 };
 

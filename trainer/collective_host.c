@@ -63,7 +63,7 @@ struct host_slot {
 struct host_segment {
     _Alignas(64) _Atomic uint32_t event;  // futex
     _Atomic uint32_t sleepers;
-    _Atomic uint32_t abort;  // reason | by << 8 | about << 20, 0: goes on
+    _Atomic uint32_t abort;  // reason | by << 8 | rank or status << 20
     struct host_slot slots[TRAINER_RANKS_MAX];
 };
 
@@ -138,7 +138,10 @@ static bool abort_explain(uint32_t word, struct proto_error *error) {
     case HOST_GOES_ON:
         break;
     }
-    return proto_fail(error, PROTO_FAILED, "rank %u aborted the collective", by);
+    const enum proto_status status = about != 0 ? (enum proto_status)about : PROTO_FAILED;
+    return proto_fail(error, status, "rank %u aborted the collective%s%s", by,
+                      status != PROTO_FAILED ? ": " : "",
+                      status != PROTO_FAILED ? proto_status_meaning(status) : "");
 }
 
 // The first rank that has not arrived as often as this one, or size.
@@ -386,8 +389,8 @@ static bool host_barrier(struct trainer_collective *collective, struct proto_err
     return host_show(host_of(collective), HOST_BARRIER, "", 0, error);
 }
 
-static void host_abort(struct trainer_collective *collective) {
-    abort_set(host_of(collective), HOST_ABORTED, collective->rank);
+static void host_abort(struct trainer_collective *collective, enum proto_status status) {
+    abort_set(host_of(collective), HOST_ABORTED, (uint32_t)status);
 }
 
 static void host_close(struct trainer_collective *collective) {
