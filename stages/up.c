@@ -1,0 +1,170 @@
+// stages/up.c - `pipeline up`: the checks before a run in their order (configuration, machine,
+// lock, what is resumed), the files that a run leaves for others, then the supervisor.
+#include "stages/up.h"
+
+#include "proto/checkpoint.h"
+#include "proto/config.h"
+#include "proto/files.h"
+#include "stages/client.h"
+#include "stages/detach.h"
+#include "stages/lock.h"
+#include "stages/programs.h"
+#include "stages/supervisor.h"
+#include "stages/verb.h"
+#include "stages/words.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct up {
+    const struct stage_up_settings *settings;
+    struct proto_config *config;
+    char folder[PROTO_PATH_MAX];  // run folder, real path
+    int lock;
+    struct proto_list notices;  // lines to say when the run starts
+    bool notice_lost;
+};
+
+static void up_notice(void *context, const char *line) {
+    struct up *up = context;
+    char **grown = realloc(up->notices.items, (up->notices.count + 1) * sizeof *grown);
+    char *copy = strdup(line);
+    if (grown) up->notices.items = grown;
+    if (grown && copy)
+        grown[up->notices.count++] = copy;
+    else {
+        free(copy);
+        up->notice_lost = true;
+    }
+}
+
+static bool up_folder(struct up *up, struct proto_error *error) {
+    const char *given = up->config->run.output_dir;
+    if (!proto_folder_make(given, 0755, error)) return false;
+    char *real = realpath(given, NULL);
+    if (!real) return proto_fail_errno(error, PROTO_USAGE, "run.output_dir %s", given);
+    const bool fits = strlen(real) < PROTO_PATH_MAX;
+    if (fits) memcpy(up->folder, real, strlen(real) + 1);
+    free(real);
+    return fits || proto_fail(error, PROTO_USAGE, "run.output_dir: the real path is over %d bytes",
+                              PROTO_PATH_MAX - 1);
+}
+
+// A checkpoint that the run goes on from must be whole, and made with the same fixed options.
+static bool up_resume(struct up *up, struct proto_error *error) {
+    char before_path[PROTO_PATH_MAX], line[PROTO_PATH_MAX + 32];
+    char *checkpoint = NULL;
+    struct proto_config *before = NULL;
+    bool done = false;
+    if (!proto_checkpoint_resolve(up->folder, up->config->run.resume, &checkpoint, error))
+        return false;
+    if (!checkpoint) return true;
+    if (!proto_checkpoint_check(checkpoint, error)) goto end;
+    if (!proto_run_path(checkpoint, "../pipeline.toml", before_path, error)) goto end;
+    if (proto_path_exists(before_path)) {
+        if (!proto_config_read(before_path, NULL, 0, &before, error)) goto end;
+        if (!proto_config_may_resume(before, up->config, up_notice, up, error)) goto end;
+    }
+    snprintf(line, sizeof line, "resuming from %s", checkpoint);
+    up_notice(up, line);
+    done = true;
+end:
+    proto_config_free(&before);
+    free(checkpoint);
+    return done;
+}
+
+// RUN/pipeline.toml for the stages, RUN/address and the note beside the sockets for other verbs.
+static bool up_write(struct up *up, struct proto_error *error) {
+    char path[PROTO_PATH_MAX], sockets[PROTO_PATH_MAX];
+    char *toml = NULL;
+    struct proto_config written = *up->config;  // borrows everything but what is changed
+    char automatic[] = "auto";
+    // "no" was an answer for this moment: the next attempt must find the checkpoints of this one
+    if (strcmp(written.run.resume, "no") == 0) written.run.resume = automatic;
+    written.run.output_dir = up->folder;
+    if (!proto_config_print(&written, &toml, error)) return false;
+    bool done = proto_run_path(up->folder, "pipeline.toml", path, error) &&
+                proto_file_write(path, toml, strlen(toml), error);
+    free(toml);
+    done = done && proto_run_sockets(up->folder, sockets, error) &&
+           proto_run_path(up->folder, "address", path, error);
+    if (!done) return false;
+    const size_t length = strlen(sockets);
+    sockets[length] = '\n';
+    if (length + 1 >= sizeof sockets || !proto_file_write(path, sockets, length + 1, error))
+        return false;
+    return stage_run_note(up->folder, error);
+}
+
+static void up_started(void *context) {
+    const struct up *up = context;
+    if (up->settings->started) up->settings->started(up->settings->context, up->folder);
+}
+
+bool stage_up_run(const struct stage_up_settings *settings, int *code, struct proto_error *error) {
+    struct up up = {.settings = settings, .lock = -1};
+    char programs[PROTO_PATH_MAX];
+    bool done = false;
+    if (!settings->programs && !stage_programs_folder(programs, error)) goto end;
+    if (!proto_config_read(settings->file, settings->sets, settings->set_count, &up.config, error))
+        goto end;
+    if (!proto_config_check_machine(up.config, error)) goto end;
+    if (!up_folder(&up, error)) goto end;
+    if (!stage_lock_take(up.folder, &up.lock, error)) goto end;
+    if (!up_resume(&up, error)) goto end;
+    if (!up_write(&up, error)) goto end;
+    if (strcmp(up.config->evaluator.when, "never") != 0)
+        up_notice(&up, "this build has no evaluator: checkpoints are written and not evaluated "
+                       "(evaluator.when = \"never\" says so)");
+    const struct stage_run run = {.config = up.config,
+                                  .folder = up.folder,
+                                  .programs = settings->programs ? settings->programs : programs,
+                                  .output = settings->output,
+                                  .notices = &up.notices,
+                                  .stuck_ms = settings->stuck_ms,
+                                  .started = up_started,
+                                  .started_context = &up};
+    done = stage_supervise(&run, code, error);
+end:
+    if (!done) *code = (int)error->status;
+    for (size_t i = 0; i < up.notices.count; i++) free(up.notices.items[i]);
+    free(up.notices.items);
+    if (up.lock >= 0) close(up.lock);
+    proto_config_free(&up.config);
+    return done;
+}
+
+static int up_finish(const struct stage_up_settings *settings) {
+    struct proto_error error = {0};
+    int code = PROTO_FAILED;
+    if (!stage_up_run(settings, &code, &error)) proto_error_print("pipeline up", &error);
+    return code;
+}
+
+int stage_up(int count, char **words) {
+    struct proto_error error = {0};
+    bool detach = false;
+    const char *file = NULL;
+    size_t rest = 0;
+    struct stage_texts sets = {.items = proto_alloc_array((size_t)count, sizeof(char *), &error)};
+    const struct stage_word options[] = {{"--set", STAGE_WORD_TEXTS, &sets},
+                                         {"--detach", STAGE_WORD_FLAG, &detach}};
+    int code = PROTO_FAILED;
+    if (!sets.items ||
+        !stage_words_read(count, words, options, PROTO_COUNT(options), &file, 1, &rest, &error)) {
+        code = proto_error_print("pipeline up", &error);
+    } else if (rest == 0) {
+        proto_fail(&error, PROTO_USAGE, "which configuration? usage: pipeline up %s",
+                   stage_verb_find("up")->usage);
+        code = proto_error_print("pipeline up", &error);
+    } else {
+        const struct stage_up_settings settings = {
+            .file = file, .sets = sets.items, .set_count = sets.count, .output = STDOUT_FILENO};
+        code = detach ? stage_detach(&settings, up_finish) : up_finish(&settings);
+    }
+    free(sets.items);
+    return code;
+}

@@ -1,0 +1,178 @@
+// tests/stages/fake_stage_program.c - a stage that speaks the link and does what a test tells it: to
+// work, to die, to hang, to crash at a place of the data, to fail with a status.
+//
+// Tests put it into a folder under the names of the real programs. What it does in each life is the
+// next line of RUN/fake/<stage>-<number>, taken away as it begins; without a line it works until it
+// is told to stop. A trainer is finished after as many steps as RUN/fake/steps says, counted over
+// all lives in RUN/fake/step, its "checkpoint". Lines:
+//   signal N TICKS   raises signal N after so many ticks of work
+//   place N TEXT     notes TEXT as the place in the data, then raises signal N
+//   exit N           leaves with that code
+//   fail N TEXT      says that it failed with that status, leaves with it
+//   silent           stops itself (SIGSTOP), so that even its link's thread is still
+//   stuck            lives, works on nothing
+//   deaf             works and obeys nothing but a closed line
+//   child            starts a process of its own that never ends, then works
+#include "proto/link.h"
+#include "proto/place.h"
+#include "proto/run.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TICK_MS 5
+
+struct fake {
+    struct proto_link *link;
+    const char *run, *stage;
+    uint32_t number;
+    char order[256];
+    uint64_t done, steps;
+    bool trainer;
+};
+
+static void fake_path(const struct fake *fake, const char *name, char path[static 512]) {
+    snprintf(path, 512, "%s/fake/%s", fake->run, name);
+}
+
+static unsigned long read_number(const struct fake *fake, const char *name,
+                                 unsigned long otherwise) {
+    char path[512];
+    unsigned long number = otherwise;
+    fake_path(fake, name, path);
+    FILE *file = fopen(path, "r");
+    if (!file) return otherwise;
+    if (fscanf(file, "%lu", &number) != 1) number = otherwise;
+    fclose(file);
+    return number;
+}
+
+static void write_number(const struct fake *fake, const char *name, unsigned long number) {
+    char path[512], next[560];
+    fake_path(fake, name, path);
+    snprintf(next, sizeof next, "%s.next", path);
+    FILE *file = fopen(next, "w");
+    if (!file) return;
+    fprintf(file, "%lu\n", number);
+    fclose(file);
+    if (rename(next, path) != 0) perror(path);
+}
+
+// Takes the first line of this stage's orders.
+static void take_order(struct fake *fake) {
+    char name[64], path[512], orders[4096] = "";
+    snprintf(name, sizeof name, "%s-%u", fake->stage, fake->number);
+    fake_path(fake, name, path);
+    const int file = open(path, O_RDWR | O_CLOEXEC);
+    if (file < 0) return;
+    const ssize_t count = read(file, orders, sizeof orders - 1);
+    if (count > 0) {
+        const size_t line = strcspn(orders, "\n");
+        snprintf(fake->order, sizeof fake->order, "%.*s", (int)line, orders);
+        const char *rest = orders[line] == '\n' ? orders + line + 1 : "";
+        if (ftruncate(file, 0) != 0 || pwrite(file, rest, strlen(rest), 0) < 0) perror(path);
+    }
+    close(file);
+}
+
+// The words behind a command of the order: two numbers and a text. False: another command.
+static bool ordered(const struct fake *fake, const char *command, int *first, const char **text) {
+    const size_t length = strlen(command);
+    if (strncmp(fake->order, command, length) != 0) return false;
+    char *end = NULL;
+    *first = (int)strtol(fake->order + length, &end, 10);
+    *text = *end == ' ' ? end + 1 : end;
+    return true;
+}
+
+static void tell(struct fake *fake) {
+    fake->done++;
+    if (!fake->trainer) {
+        proto_link_progress(fake->link, fake->done, json_pack("{s:I}", "batches", fake->done));
+        return;
+    }
+    if (fake->number == 0) write_number(fake, "step", (unsigned long)fake->done);
+    proto_link_progress(fake->link, fake->done,
+                        json_pack("{s:I, s:I, s:f}", "step", (json_int_t)fake->done, "max_steps",
+                                  (json_int_t)fake->steps, "loss", 0.5));
+}
+
+static int work(struct fake *fake) {
+    int number = 0, ticks = -1;
+    const char *text = "";
+    const bool dies = ordered(fake, "signal", &number, &text);
+    const bool stuck = strcmp(fake->order, "stuck") == 0;
+    const bool deaf = strcmp(fake->order, "deaf") == 0;
+    if (dies) ticks = (int)strtol(text, NULL, 10);
+    for (int tick = 0;; tick++) {
+        if (dies && tick >= ticks) raise(number);
+        const enum proto_stop stop = proto_link_stop(fake->link);
+        if (stop != PROTO_GO_ON && !deaf) {
+            if (!fake->trainer) return 0;
+            if (stop == PROTO_STOP_CHECKPOINT)
+                proto_link_event(fake->link, "checkpoint",
+                                 json_pack("{s:I}", "step", (json_int_t)fake->done));
+            return stop == PROTO_STOP_CHECKPOINT ? PROTO_RESUMABLE : PROTO_FAILED;
+        }
+        if (!stuck) tell(fake);
+        if (fake->trainer && fake->done >= fake->steps) return 0;
+        struct pollfd set = {.fd = deaf ? -1 : proto_link_descriptor(fake->link),
+                             .events = POLLIN};
+        poll(&set, 1, TICK_MS);
+    }
+}
+
+static int obey(struct fake *fake) {
+    int number = 0;
+    const char *text = "";
+    if (ordered(fake, "exit", &number, &text)) return number;
+    if (ordered(fake, "fail", &number, &text)) {
+        struct proto_error error = {0};
+        proto_fail(&error, (enum proto_status)number, "%s", text);
+        proto_link_failed(fake->link, &error);
+        return number;
+    }
+    if (ordered(fake, "place", &number, &text)) {
+        proto_place_note(text, "");
+        raise(number);
+    }
+    if (strcmp(fake->order, "silent") == 0) raise(SIGSTOP);
+    if (strcmp(fake->order, "child") == 0 && fork() == 0)
+        for (;;) pause();
+    if (strcmp(fake->stage, "index") == 0) return 0;
+    proto_link_ready(fake->link);
+    proto_link_say(fake->link, "%s %u is ready", fake->stage, fake->number);
+    return work(fake);
+}
+
+int main(int count, char **words) {
+    struct fake fake = {.stage = strstr(words[0], "trainer") ? "trainer" : "loader"};
+    struct proto_error error = {0};
+    for (int i = 1; i < count; i++) {
+        if (strcmp(words[i], "index") == 0) fake.stage = "index";
+        if (i + 1 == count) break;
+        if (strcmp(words[i], "--run") == 0) fake.run = words[i + 1];
+        if (strcmp(words[i], "--number") == 0 || strcmp(words[i], "--rank") == 0)
+            fake.number = (uint32_t)strtoul(words[i + 1], NULL, 10);
+    }
+    fake.trainer = strcmp(fake.stage, "trainer") == 0;
+    if (!fake.run || !proto_link_open(fake.stage, fake.number, &fake.link, &error)) {
+        fprintf(stderr, "%s\n", error.text);
+        return PROTO_USAGE;
+    }
+    printf("started as %s %u\n", fake.stage, fake.number);
+    fflush(stdout);
+    if (fake.trainer) {
+        fake.steps = read_number(&fake, "steps", 1000000);
+        fake.done = read_number(&fake, "step", 0);
+    }
+    take_order(&fake);
+    const int code = obey(&fake);
+    proto_link_close(&fake.link);
+    return code;
+}
