@@ -14,6 +14,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+// A small cache of the library for the insides of one file: there may be many files.
+static bool metadata_cache_limit(hid_t access) {
+    H5AC_cache_config_t cache = {.version = H5AC__CURR_CACHE_CONFIG_VERSION};
+    if (H5Pget_mdc_config(access, &cache) < 0) return false;
+    cache.set_initial_size = true;
+    cache.initial_size = cache.min_size = (size_t)256 << 10;
+    cache.max_size = (size_t)2 << 20;
+    return H5Pset_mdc_config(access, &cache) >= 0;
+}
+
 // The library's own file, read-only and without locks: archives and network disks have none.
 static bool file_open(struct loader_dataset *dataset, struct proto_error *error) {
     struct stat status;
@@ -34,7 +44,7 @@ static bool file_open(struct loader_dataset *dataset, struct proto_error *error)
                           (unsigned long long)dataset->size_bytes);
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
-        H5Pset_file_locking(access, false, true) >= 0)
+        H5Pset_file_locking(access, false, true) >= 0 && metadata_cache_limit(access))
         dataset->file = H5Fopen(dataset->path, H5F_ACC_RDONLY, access);
     if (dataset->file < 0)
         loader_hdf5_fail(error, "cannot be opened as HDF5: cut off or damaged; copy or record "

@@ -122,6 +122,7 @@ bool loader_frames_open(const struct loader_dataset *dataset, const char *group,
     snprintf(frames->path, sizeof frames->path, "%s/%s", group, name);
     const bool done = form_check(frames, steps, error) &&
                       (frames->array.chunk[0] == 0 || cache_size(frames, cache_bytes, error));
+    if (done && frames->array.offset > 0) loader_array_close(&frames->array);  // not needed again
     if (done) return true;
     loader_frames_close(frames);
     return proto_error_where(error, "%s: %s", dataset->path, frames->path);

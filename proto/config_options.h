@@ -53,7 +53,9 @@
     X(loader, packing, CHOICE, "\"auto\"", 0, 0, "auto|raw|lz4", "", FREE,                         \
       "auto: raw on one host, lz4 over tcp when the measured ratio pays")                          \
     X(loader, lease_timeout_s, REAL, "10.0", 0.1, 3600, "", "s", FREE,                             \
-      "a ticket not answered by then is leased to another loader")
+      "a ticket not answered by then is leased to another loader")                                 \
+    X(loader, cache_mib, INTEGER, "256", 1, 1048576, "", "MiB", FREE,                              \
+      "memory of one loader for episodes it may need again: numbers, unpacked frames")
 
 #define PROTO_OPTIONS_MODEL(X)                                                                     \
     X(model, preset, CHOICE, "\"rdt-1b\"", 0, 0, "rdt-1b|rdt-170m|rdt-tiny", "", FIXED,            \
