@@ -1,9 +1,9 @@
 // tests/loader/statistics_file_test.c - dataset_statistics.json gives every number back to the
 // codec it fits, and refuses by name one it does not fit.
 #include "tests/codec_fixture.h"
+#include "tests/damage.h"
 
 #include "loader/statistics_file.h"
-#include "proto/files.h"
 #include "proto/json.h"
 
 struct fixture {
@@ -95,27 +95,14 @@ TEST(statistics_file_that_does_not_fit_is_refused_by_name) {
     fixture_new(&f);
     for (size_t i = 0; i < PROTO_COUNT(damage); i++) {
         TEST_CASE(damage[i].to);
-        char *text = NULL, whole[1400];
-        size_t size_bytes = 0;
         struct proto_error error = {0};
-        CHECK_OK(proto_file_read(f.path, 1 << 24, PROTO_DAMAGED, &text, &size_bytes, &error),
-                 error);
-        char *at = strstr(text, damage[i].from);
-        CHECK(at);
-        char *damaged = proto_format(&error, "%.*s%s%s", (int)(at - text), text, damage[i].to,
-                                     at + strlen(damage[i].from));
-        CHECK(damaged);
-        CHECK_OK(proto_file_write(f.path, damaged, strlen(damaged), &error), error);
+        struct damage done = damage_do(f.path, damage[i].from, damage[i].to);
         const struct proto_codec_task before = f.codec->tasks[0];
         CHECK(!loader_statistics_file_apply(f.path, f.codec, &error));
         CHECK(memcmp(&before, &f.codec->tasks[0], sizeof before) == 0);
         CHECK_INT(error.status, damage[i].status);
-        snprintf(whole, sizeof whole, "%s: %s", error.where, error.text);
-        CHECK_HAS(whole, damage[i].says);
-        CHECK_HAS(whole, f.path);
-        CHECK_OK(proto_file_write(f.path, text, size_bytes, &error), error);
-        free(text);
-        free(damaged);
+        damage_says(&error, f.path, damage[i].says);
+        damage_undo(&done);
     }
     TEST_CASE("");
     fixture_free(&f);

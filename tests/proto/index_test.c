@@ -1,8 +1,8 @@
 // tests/proto/index_test.c - index.json comes back whole, says no to what cannot be, and finds
 // every sample.
 #include "tests/check.h"
+#include "tests/damage.h"
 
-#include "proto/files.h"
 #include "proto/index.h"
 #include "proto/random.h"
 
@@ -165,29 +165,6 @@ TEST(index_finds_samples_of_a_split_that_lies_at_one_end) {
     }
 }
 
-// A text of the written file replaced by another; the index must be refused, saying why.
-static void read_damaged(const char *path, const char *from, const char *to, const char *says) {
-    char *text = NULL, whole[1400];
-    size_t size_bytes = 0;
-    struct proto_error error = {0};
-    struct proto_index *index = NULL;
-    CHECK_OK(proto_file_read(path, 1 << 24, PROTO_DAMAGED, &text, &size_bytes, &error), error);
-    char *at = strstr(text, from);
-    CHECK(at);
-    char *damaged = proto_format(&error, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    CHECK(damaged);
-    CHECK_OK(proto_file_write(path, damaged, strlen(damaged), &error), error);
-    CHECK(!proto_index_read(path, &index, &error));
-    CHECK(!index);
-    CHECK_INT(error.status, PROTO_DAMAGED);
-    CHECK_HAS(error.where, path);
-    snprintf(whole, sizeof whole, "%s: %s", error.where, error.text);
-    CHECK_HAS(whole, says);
-    CHECK_OK(proto_file_write(path, text, size_bytes, &error), error);  // as it was
-    free(text);
-    free(damaged);
-}
-
 TEST(index_file_that_was_damaged_is_refused_by_name) {
     static const struct {
         const char *from, *to, *says;
@@ -227,7 +204,12 @@ TEST(index_file_that_was_damaged_is_refused_by_name) {
     proto_index_free(&back);
     for (size_t i = 0; i < PROTO_COUNT(damage); i++) {
         TEST_CASE(damage[i].to);
-        read_damaged(path, damage[i].from, damage[i].to, damage[i].says);
+        struct damage done = damage_do(path, damage[i].from, damage[i].to);
+        CHECK(!proto_index_read(path, &back, &error));
+        CHECK(!back);
+        CHECK_INT(error.status, PROTO_DAMAGED);
+        damage_says(&error, path, damage[i].says);
+        damage_undo(&done);
     }
     TEST_CASE("");
     CHECK_OK(proto_file_write(path, "[]", 2, &error), error);
