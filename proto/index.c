@@ -6,7 +6,8 @@
 //  "episodes": [{"file", "task", "group", "steps", "validation", "sample_count",
 //  "sample_first"}...], "train_samples", "validation_samples", "validation_set",
 //  "baselines": {"mean_action", "time_mean", "nearest_neighbour"} (null: none), "hash"}
-// The hash leaves out paths, times and baselines: data that was moved gives the same stream.
+// The hash leaves out paths, times, validation_set and baselines: data that was moved gives the same
+// stream.
 #include "proto/index.h"
 
 #include "proto/json_strict.h"
@@ -171,6 +172,7 @@ static json_t *index_json(const struct proto_index *index, bool place) {
 
 uint64_t proto_index_hash(const struct proto_index *index) {
     json_t *json = index_json(index, false);
+    if (json) json_object_del(json, "validation_set");  // how much is validated is no data
     const uint64_t hash = proto_json_hash(json);
     json_decref(json);
     return hash;
@@ -185,17 +187,19 @@ bool proto_index_write(const char *path, const struct proto_index *index,
                        struct proto_error *error) {
     bool done = false;
     char hash[17];
+    uint64_t content = 0;
     json_t *json = NULL, *baselines = NULL;
     const struct proto_index_baselines *b = &index->baselines;
     if (!index_check(index, error)) goto end;
-    proto_hex64(proto_index_hash(index), hash);
+    content = proto_index_hash(index);
+    proto_hex64(content, hash);
     json = index_json(index, true);
     baselines = json_pack("{s:o, s:o, s:o}", "mean_action", number_json(b->mean_action),
                           "time_mean", number_json(b->time_mean), "nearest_neighbour",
                           number_json(b->nearest_neighbour));
-    if (!json || json_object_set_new(json, "baselines", baselines) != 0 ||
+    if (content == 0 || !json || json_object_set_new(json, "baselines", baselines) != 0 ||
         json_object_set_new(json, "hash", json_string(hash)) != 0) {
-        proto_fail(error, PROTO_FAILED, "a name is not UTF-8 text, or memory is short");
+        proto_fail(error, PROTO_EXHAUSTED, "a name is not UTF-8 text, or there is no memory");
         goto end;
     }
     done = proto_json_write(path, json, error);
@@ -327,6 +331,7 @@ static bool read_rest(const json_t *json, struct proto_index *index, struct prot
 
 bool proto_index_read(const char *path, struct proto_index **index, struct proto_error *error) {
     bool done = false;
+    uint64_t hash = 0;
     struct proto_index *new = NULL;
     json_t *json = proto_json_read(path, FILE_BYTES_MAX, error);
     if (!json) return false;
@@ -336,7 +341,12 @@ bool proto_index_read(const char *path, struct proto_index **index, struct proto
         !read_tasks(json, new, error) || !read_episodes(json, new, error) ||
         !index_check(new, error))
         goto end;
-    if (proto_index_hash(new) != new->hash) {
+    hash = proto_index_hash(new);
+    if (hash == 0) {
+        proto_fail(error, PROTO_EXHAUSTED, "no memory to hash its content");
+        goto end;
+    }
+    if (hash != new->hash) {
         proto_fail(error, PROTO_DAMAGED,
                    "the content does not have the hash that it was written with: the file was "
                    "edited or damaged; make it again with `pipeline-loader index`");
