@@ -47,7 +47,7 @@ static const struct stage_rule rules[STAGE_ROLES][STAGE_STATES][STAGE_EVENTS] = 
                           SAME(FAILED, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING)},
     },
     // Exit 0 of a trainer is the end of training. Asked to stop, 0 and 75 are both well; any other
-    // end means that the checkpoint may be missing, so it stays FAILED.
+    // end means that the checkpoint may be missing: the group is told, whose phase says what then.
     [STAGE_TRAINER] = {
         [STAGE_STARTING] = {SAME(STARTING, NOTHING), SAME(RUNNING, NOTHING), SAME(STARTING, KILL),
                             SAME(DRAINING, ASK), SAME(DONE, FINISH), SAME(FAILED, RESTART_GROUP),
@@ -59,7 +59,8 @@ static const struct stage_rule rules[STAGE_ROLES][STAGE_STATES][STAGE_EVENTS] = 
                            SAME(FAILED, FAIL_RUN)},
         [STAGE_DRAINING] = {SAME(DRAINING, NOTHING), SAME(DRAINING, NOTHING), SAME(DRAINING, KILL),
                             SAME(DRAINING, NOTHING), SAME(DONE, FINISH), SAME(DONE, NOTHING),
-                            SAME(FAILED, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, FAIL_RUN)},
+                            SAME(FAILED, RESTART_GROUP), SAME(FAILED, RESTART_GROUP),
+                            SAME(FAILED, FAIL_RUN)},
         [STAGE_DONE] = {SAME(STARTING, SPAWN), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
                         SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
                         SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING)},

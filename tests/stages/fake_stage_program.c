@@ -1,5 +1,5 @@
-// tests/stages/fake_stage_program.c - a stage that speaks the link and does what a test tells it: to
-// work, to die, to hang, to crash at a place of the data, to fail with a status.
+// tests/stages/fake_stage_program.c - a stage that speaks the link and does what a test tells it:
+// to work, to die, to hang, to crash at a place of the data, to fail with a status.
 //
 // Tests put it into a folder under the names of the real programs. What it does in each life is the
 // next line of RUN/fake/<stage>-<number>, taken away as it begins; without a line it works until it
@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define TICK_MS 5
+#define STEPS_MAX 1000000
 
 struct fake {
     struct proto_link *link;
@@ -120,9 +121,9 @@ static int work(struct fake *fake) {
             return stop == PROTO_STOP_CHECKPOINT ? PROTO_RESUMABLE : PROTO_FAILED;
         }
         if (!stuck) tell(fake);
+        if (fake->trainer) fake->steps = read_number(fake, "steps", STEPS_MAX);
         if (fake->trainer && fake->done >= fake->steps) return 0;
-        struct pollfd set = {.fd = deaf ? -1 : proto_link_descriptor(fake->link),
-                             .events = POLLIN};
+        struct pollfd set = {.fd = deaf ? -1 : proto_link_descriptor(fake->link), .events = POLLIN};
         poll(&set, 1, TICK_MS);
     }
 }
@@ -168,7 +169,7 @@ int main(int count, char **words) {
     printf("started as %s %u\n", fake.stage, fake.number);
     fflush(stdout);
     if (fake.trainer) {
-        fake.steps = read_number(&fake, "steps", 1000000);
+        fake.steps = read_number(&fake, "steps", STEPS_MAX);
         fake.done = read_number(&fake, "step", 0);
     }
     take_order(&fake);

@@ -8,16 +8,15 @@
 
 TEST(policy_has_a_rule_that_leads_somewhere_for_every_case) {
     for (int role = 0; role < STAGE_ROLES; role++)
-        for (int state = 0; state < STAGE_STATES; state++)
+        for (int from = 0; from < STAGE_STATES; from++)
             for (int event = 0; event < STAGE_EVENTS; event++) {
-                const struct stage_rule rule =
-                    stage_rule((enum stage_role)role, (enum stage_state)state,
-                               (enum stage_event)event);
+                const struct stage_rule rule = stage_rule(
+                    (enum stage_role)role, (enum stage_state)from, (enum stage_event)event);
                 CHECK(rule.next < STAGE_STATES);
                 CHECK(rule.action <= STAGE_FAIL_RUN);
                 // whatever kind of death it is, a living state ends in a dead one
-                const bool living = state == STAGE_STARTING || state == STAGE_RUNNING ||
-                                    state == STAGE_DRAINING;
+                const bool living =
+                    from == STAGE_STARTING || from == STAGE_RUNNING || from == STAGE_DRAINING;
                 if (living && event >= STAGE_LEFT)
                     CHECK(rule.next == STAGE_DONE || rule.next == STAGE_FAILED);
                 // nothing is started beside one that lives, nothing dead is asked or killed
@@ -55,8 +54,8 @@ TEST(policy_does_what_each_death_asks_for) {
         {"trainer that finished", STAGE_TRAINER, STAGE_RUNNING, false, 0, STAGE_DONE, STAGE_FINISH},
         {"trainer after its checkpoint", STAGE_TRAINER, STAGE_DRAINING, false, 75, STAGE_DONE,
          STAGE_NOTHING},
-        {"trainer, disk full while draining", STAGE_TRAINER, STAGE_DRAINING, false, 5,
-         STAGE_FAILED, STAGE_FAIL_RUN},
+        {"trainer, disk full while draining", STAGE_TRAINER, STAGE_DRAINING, false, 5, STAGE_FAILED,
+         STAGE_FAIL_RUN},
         {"index that finished", STAGE_INDEX, STAGE_STARTING, false, 0, STAGE_DONE, STAGE_FINISH},
         {"index that failed", STAGE_INDEX, STAGE_RUNNING, false, 1, STAGE_FAILED, STAGE_FAIL_RUN},
         {"crashed index", STAGE_INDEX, STAGE_RUNNING, true, SIGBUS, STAGE_FAILED, STAGE_RESTART},
