@@ -241,40 +241,43 @@ static void fill_uniform(struct proto_random *random, double limit, float *out, 
     for (size_t i = 0; i < n; i++) out[i] = (float)((2 * proto_random_uniform(random) - 1) * limit);
 }
 
-void model_parameters_initialise(const struct model_parameters *table, uint64_t seed, float *flat) {
-    for (size_t i = 0; i < table->count; i++) {
-        const struct model_parameter *item = &table->items[i];
-        struct proto_random random = proto_random_at(seed, PROTO_PURPOSE_INITIALISATION, i);
-        float *out = flat + item->offset;
-        const double in = (double)item->fan_in, both = in + (double)item->fan_out;
-        switch (item->initial) {
-        case MODEL_INITIAL_XAVIER:
-            fill_uniform(&random, sqrt(6.0 / both), out, item->elements);
-            break;
-        case MODEL_INITIAL_UNIFORM:
-            fill_uniform(&random, 1.0 / sqrt(in), out, item->elements);
-            break;
-        case MODEL_INITIAL_NORMAL:
-            proto_random_normal(&random, out, item->elements);
-            for (size_t j = 0; j < item->elements; j++) out[j] *= 0.02f;
-            break;
-        case MODEL_INITIAL_ZERO:
-        case MODEL_INITIAL_ONE:
-            for (size_t j = 0; j < item->elements; j++)
-                out[j] = item->initial == MODEL_INITIAL_ONE ? 1.0f : 0.0f;
-            break;
-        case MODEL_INITIAL_X_TABLE:
-            fill_x_table(&table->sizes, out);
-            break;
-        case MODEL_INITIAL_LANG_TABLE:
-            for (size_t r = 0; r < item->shape[1]; r++)
-                sine_cosine(0, item->shape[2], out + r * item->shape[2]);
-            break;
-        case MODEL_INITIAL_IMG_TABLE:
-            fill_img_table(&table->sizes, out);
-            break;
-        }
+void model_parameter_initialise(const struct model_parameters *table, size_t i, uint64_t seed,
+                                float *out) {
+    const struct model_parameter *item = &table->items[i];
+    struct proto_random random = proto_random_at(seed, PROTO_PURPOSE_INITIALISATION, i);
+    const double in = (double)item->fan_in, both = in + (double)item->fan_out;
+    switch (item->initial) {
+    case MODEL_INITIAL_XAVIER:
+        fill_uniform(&random, sqrt(6.0 / both), out, item->elements);
+        break;
+    case MODEL_INITIAL_UNIFORM:
+        fill_uniform(&random, 1.0 / sqrt(in), out, item->elements);
+        break;
+    case MODEL_INITIAL_NORMAL:
+        proto_random_normal(&random, out, item->elements);
+        for (size_t j = 0; j < item->elements; j++) out[j] *= 0.02f;
+        break;
+    case MODEL_INITIAL_ZERO:
+    case MODEL_INITIAL_ONE:
+        for (size_t j = 0; j < item->elements; j++)
+            out[j] = item->initial == MODEL_INITIAL_ONE ? 1.0f : 0.0f;
+        break;
+    case MODEL_INITIAL_X_TABLE:
+        fill_x_table(&table->sizes, out);
+        break;
+    case MODEL_INITIAL_LANG_TABLE:
+        for (size_t r = 0; r < item->shape[1]; r++)
+            sine_cosine(0, item->shape[2], out + r * item->shape[2]);
+        break;
+    case MODEL_INITIAL_IMG_TABLE:
+        fill_img_table(&table->sizes, out);
+        break;
     }
+}
+
+void model_parameters_initialise(const struct model_parameters *table, uint64_t seed, float *flat) {
+    for (size_t i = 0; i < table->count; i++)
+        model_parameter_initialise(table, i, seed, flat + table->items[i].offset);
 }
 
 // ---- files ----

@@ -93,6 +93,9 @@ const struct model_parameter *model_parameters_find(const struct model_parameter
 // flat: host [elements]. A pure function of sizes and seed: parameter i is drawn from
 // proto_random_at(seed, PROTO_PURPOSE_INITIALISATION, i).
 void model_parameters_initialise(const struct model_parameters *table, uint64_t seed, float *flat);
+// Parameter i alone: out [items[i].elements].
+void model_parameter_initialise(const struct model_parameters *table, size_t i, uint64_t seed,
+                                float *out);
 
 // Descriptions for proto_safetensors_write of a flat host buffer: one F32 tensor per parameter,
 // named prefix + name ("" for weights, "m." for a moment). out [count]; names [count][80] is the

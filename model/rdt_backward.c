@@ -213,8 +213,7 @@ static bool self_attention_back(struct model_rdt *rdt, uint32_t i, struct proto_
            norm_back(rdt, b->in, at->norm1, b->norm1_rows, 0, rdt->dbranch, true, error);
 }
 
-static bool condition_back(struct model_rdt *rdt, struct rdt_condition *c,
-                           struct proto_error *error) {
+bool rdt_condition_back(struct model_rdt *rdt, struct rdt_condition *c, struct proto_error *error) {
     const size_t rows = rdt->call->batch * c->rows, hidden = rdt->sizes.hidden;
     if (c->blocks == 0) return true;
     const struct model_sum_batch position = {.batch = rdt->call->batch,
@@ -310,16 +309,18 @@ static bool inputs_back(struct model_rdt *rdt, struct proto_error *error) {
            embedder_back(rdt, &rdt->freq, rdt->dsmall[1], error);
 }
 
-bool rdt_backward(struct model_rdt *rdt, struct proto_error *error) {
+bool rdt_block_backward(struct model_rdt *rdt, uint32_t i, struct proto_error *error) {
     const size_t rows = rdt->call->batch * rdt_stream(rdt), hidden = rdt->sizes.hidden;
+    return rdt_tap(rdt, rdt->dx, rows, hidden, error, "d.block%u.out", i) &&
+           feed_forward_back(rdt, i, error) && cross_attention_back(rdt, i, error) &&
+           self_attention_back(rdt, i, error) &&
+           rdt_tap(rdt, rdt->dx, rows, hidden, error, "d.block%u.in", i);
+}
+
+bool rdt_backward(struct model_rdt *rdt, struct proto_error *error) {
     if (!head_backward(rdt, error)) return false;
-    for (uint32_t i = rdt->sizes.depth; i-- > 0;) {
-        if (!rdt_tap(rdt, rdt->dx, rows, hidden, error, "d.block%u.out", i) ||
-            !feed_forward_back(rdt, i, error) || !cross_attention_back(rdt, i, error) ||
-            !self_attention_back(rdt, i, error) ||
-            !rdt_tap(rdt, rdt->dx, rows, hidden, error, "d.block%u.in", i))
-            return false;
-    }
-    return condition_back(rdt, &rdt->lang, error) && condition_back(rdt, &rdt->img, error) &&
-           inputs_back(rdt, error);
+    for (uint32_t i = rdt->sizes.depth; i-- > 0;)
+        if (!rdt_block_backward(rdt, i, error)) return false;
+    return rdt_condition_back(rdt, &rdt->lang, error) &&
+           rdt_condition_back(rdt, &rdt->img, error) && inputs_back(rdt, error);
 }

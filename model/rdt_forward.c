@@ -21,6 +21,19 @@ bool rdt_linear(struct model_rdt *rdt, struct rdt_linear l, struct proto_error *
     return model_gemm(rdt->backend, &gemm, error);
 }
 
+bool rdt_keys_values(struct model_rdt *rdt, const struct rdt_condition *c,
+                     struct proto_error *error) {
+    const size_t hidden = rdt->sizes.hidden;
+    return rdt_linear(rdt,
+                      (struct rdt_linear){.rows = rdt->call->batch * c->rows,
+                                          .in = hidden,
+                                          .out = c->blocks * 2 * hidden,
+                                          .x = c->cond,
+                                          .at = c->kv_at,
+                                          .y = c->kv},
+                      error);
+}
+
 static bool condition_forward(struct model_rdt *rdt, struct rdt_condition *c,
                               struct proto_error *error) {
     const size_t rows = rdt->call->batch * c->rows, hidden = rdt->sizes.hidden;
@@ -42,15 +55,9 @@ static bool condition_forward(struct model_rdt *rdt, struct rdt_condition *c,
                                       .y = c->cond,
                                       .c = rdt->w + c->position,
                                       .c_rows = c->rows};
-    const struct rdt_linear kv = {.rows = rows,
-                                  .in = hidden,
-                                  .out = c->blocks * 2 * hidden,
-                                  .x = c->cond,
-                                  .at = c->kv_at,
-                                  .y = c->kv};
     return rdt_linear(rdt, first, error) && rdt_linear(rdt, second, error) &&
            rdt_tap(rdt, c->cond, rows, hidden, error, "%s_cond", c->name) &&
-           rdt_linear(rdt, kv, error);
+           rdt_keys_values(rdt, c, error);
 }
 
 bool rdt_conditions_forward(struct model_rdt *rdt, struct proto_error *error) {
@@ -247,6 +254,13 @@ static bool feed_forward(struct model_rdt *rdt, uint32_t i, float *out, struct p
            rdt_tap(rdt, out, rows, hidden, error, "block%u.out", i);
 }
 
+bool rdt_block_forward(struct model_rdt *rdt, uint32_t i, float *out, struct proto_error *error) {
+    const size_t rows = rdt->call->batch * rdt_stream(rdt);
+    return rdt_tap(rdt, rdt->blocks[i].in, rows, rdt->sizes.hidden, error, "block%u.in", i) &&
+           self_attention(rdt, i, error) && cross_attention(rdt, i, error) &&
+           feed_forward(rdt, i, out, error);
+}
+
 // Only the chunk's rows reach the head: the norm leaves the three before them out.
 static bool head_forward(struct model_rdt *rdt, struct proto_error *error) {
     const struct model_rdt_sizes *s = &rdt->sizes;
@@ -287,7 +301,6 @@ static bool head_forward(struct model_rdt *rdt, struct proto_error *error) {
 bool rdt_forward(struct model_rdt *rdt, const float *action, const float *noise,
                  struct proto_error *error) {
     const struct model_rdt_sizes *s = &rdt->sizes;
-    const size_t rows = rdt->call->batch * rdt_stream(rdt);
     if (!rdt_embed(rdt, &rdt->time, error) || !state_adaptor(rdt, action, noise, error))
         return false;
     const struct model_concat concat = {.batch = rdt->call->batch,
@@ -301,10 +314,7 @@ bool rdt_forward(struct model_rdt *rdt, const float *action, const float *noise,
     if (!model_concat(rdt->backend, &concat, error)) return false;
     for (uint32_t i = 0; i < s->depth; i++) {
         float *out = i + 1 < s->depth ? rdt->blocks[i + 1].in : rdt->out;
-        if (!rdt_tap(rdt, rdt->blocks[i].in, rows, s->hidden, error, "block%u.in", i) ||
-            !self_attention(rdt, i, error) || !cross_attention(rdt, i, error) ||
-            !feed_forward(rdt, i, out, error))
-            return false;
+        if (!rdt_block_forward(rdt, i, out, error)) return false;
     }
     return head_forward(rdt, error);
 }

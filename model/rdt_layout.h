@@ -131,6 +131,18 @@ PROTO_MUST_CHECK bool rdt_forward(struct model_rdt *rdt, const float *action, co
                                   struct proto_error *error);
 PROTO_MUST_CHECK bool rdt_backward(struct model_rdt *rdt, struct proto_error *error);
 
+// Their parts, each of which a test can run by itself: block i from its `in` to `out`; back from
+// rdt->dx at its end to rdt->dx at its beginning; a condition's keys and values; and back from the
+// gradients of those to the condition (rdt->dcond) and all before it.
+PROTO_MUST_CHECK bool rdt_block_forward(struct model_rdt *rdt, uint32_t i, float *out,
+                                        struct proto_error *error);
+PROTO_MUST_CHECK bool rdt_block_backward(struct model_rdt *rdt, uint32_t i,
+                                         struct proto_error *error);
+PROTO_MUST_CHECK bool rdt_keys_values(struct model_rdt *rdt, const struct rdt_condition *c,
+                                      struct proto_error *error);
+PROTO_MUST_CHECK bool rdt_condition_back(struct model_rdt *rdt, struct rdt_condition *c,
+                                         struct proto_error *error);
+
 // Nothing without a tap.
 PROTO_MUST_CHECK bool rdt_tap(struct model_rdt *rdt, const float *device, size_t rows, size_t width,
                               struct proto_error *error, const char *name, ...) PROTO_PRINTF(6, 7);
