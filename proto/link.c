@@ -251,12 +251,12 @@ static void *thread_run(void *context) {
             close_ms = now + CLOSE_MS_MAX;
             heartbeat_add(link);  // the last counters are told
         }
+        dropped_report(link);
         if (closing && (is_empty(link) || now >= close_ms)) return NULL;
         if (now >= heartbeat_ms && !closing) {
             heartbeat_add(link);
             heartbeat_ms = now + PROTO_PROGRESS_MS;
         }
-        dropped_report(link);
         struct pollfd set[2] = {{.fd = link->line, .events = POLLIN},
                                 {.fd = link->wake_event, .events = POLLIN}};
         if (!is_empty(link)) set[0].events |= POLLOUT;
