@@ -64,8 +64,8 @@ bool loader_statistics_file_write(const char *path, const struct proto_codec *co
                   tasks, "pooled", "state", side_json(&state), "action", side_json(&action));
     bool done = json != NULL;
     if (!done)
-        proto_fail(error, PROTO_FAILED,
-                   "a name is not UTF-8 text, a number not finite, or memory is short");
+        proto_fail(error, PROTO_EXHAUSTED,
+                   "a name is not UTF-8 text, a number not finite, or there is no memory");
     done = done && proto_json_write(path, json, error);
     json_decref(json);
     return done || proto_error_where(error, "%s", path);

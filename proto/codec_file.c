@@ -124,8 +124,8 @@ bool proto_codec_write(const char *path, struct proto_codec *codec, struct proto
     json = codec_json(codec);
     codec->hash = proto_json_hash(json);
     proto_hex64(codec->hash, hash);
-    if (!json || json_object_set_new(json, "hash", json_string(hash)) != 0) {
-        proto_fail(error, PROTO_FAILED, "a name is not UTF-8 text, or memory is short");
+    if (codec->hash == 0 || json_object_set_new(json, "hash", json_string(hash)) != 0) {
+        proto_fail(error, PROTO_EXHAUSTED, "a name is not UTF-8 text, or there is no memory");
         goto end;
     }
     done = proto_json_write(path, json, error);
@@ -311,6 +311,7 @@ static bool read_header(const json_t *json, struct proto_codec *codec, struct pr
 
 bool proto_codec_read(const char *path, struct proto_codec **codec, struct proto_error *error) {
     bool done = false;
+    uint64_t hash = 0;
     struct proto_codec *new = NULL;
     json_t *json = proto_json_read(path, FILE_BYTES_MAX, error);
     if (!json) return false;
@@ -320,7 +321,12 @@ bool proto_codec_read(const char *path, struct proto_codec **codec, struct proto
         !read_channels(json, false, new, error) || !read_channels(json, true, new, error) ||
         !read_tasks(json, new, error) || !proto_codec_check(new, error))
         goto end;
-    if (proto_codec_hash(new) != new->hash) {
+    hash = proto_codec_hash(new);
+    if (hash == 0) {
+        proto_fail(error, PROTO_EXHAUSTED, "no memory to hash its content");
+        goto end;
+    }
+    if (hash != new->hash) {
         proto_fail(error, PROTO_DAMAGED,
                    "the content does not have the hash that it was written with: the file was "
                    "edited or damaged; make it again from the data");

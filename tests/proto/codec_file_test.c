@@ -2,6 +2,7 @@
 // damaged is refused by name.
 #include "tests/codec_fixture.h"
 #include "tests/damage.h"
+#include "tests/memory.h"
 
 #include "proto/random.h"
 
@@ -175,7 +176,39 @@ TEST(codec_that_cannot_be_is_not_written) {
     proto_codec_free(&codec);
 }
 
-TEST_MAIN(UNIT(codec_file_gives_every_number_back), UNIT(codec_hash_changes_with_every_part),
+TEST(codec_file_without_memory_is_an_error_not_a_crash) {
+    char folder[256], path[300];
+    check_folder(folder);
+    snprintf(path, sizeof path, "%s/codec.json", folder);
+    struct proto_codec *codec = fixture_codec(PROTO_ZSCORE, true, 1), *back = NULL;
+    struct proto_error error = {0};
+    bool done = false;
+    for (size_t count = 0; !done; count = memory_next(count)) {
+        CHECK(count < 1000000);
+        memory_allow(count);
+        done = proto_codec_write(path, codec, &error);
+        memory_restore();
+        CHECK(done || error.status == PROTO_EXHAUSTED);
+        CHECK(done || !proto_path_exists(path));
+    }
+    done = false;
+    for (size_t count = 0; !done; count = memory_next(count)) {
+        CHECK(count < 1000000);
+        memory_allow(count);
+        done = proto_codec_read(path, &back, &error);
+        memory_restore();
+        // jansson calls some of its own failed allocations an invalid token
+        CHECK(done || error.status == PROTO_EXHAUSTED || error.status == PROTO_DAMAGED);
+        CHECK(done == (back != NULL));
+    }
+    CHECK(back->hash == codec->hash);
+    proto_codec_free(&back);
+    proto_codec_free(&codec);
+    CHECK_OK(proto_folder_remove(folder, &error), error);
+}
+
+TEST_MAIN(UNIT(codec_file_without_memory_is_an_error_not_a_crash),
+          UNIT(codec_file_gives_every_number_back), UNIT(codec_hash_changes_with_every_part),
           UNIT(codec_file_that_was_damaged_is_refused_by_name),
           UNIT(codec_file_with_any_one_byte_wrong_is_refused_or_the_same),
           UNIT(codec_that_cannot_be_is_not_written))

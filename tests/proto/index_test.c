@@ -2,6 +2,7 @@
 // every sample.
 #include "tests/check.h"
 #include "tests/damage.h"
+#include "tests/memory.h"
 
 #include "proto/index.h"
 #include "proto/random.h"
@@ -233,7 +234,39 @@ TEST(index_that_cannot_be_is_not_written) {
     proto_index_free(&index);
 }
 
-TEST_MAIN(UNIT(index_file_gives_everything_back), UNIT(index_hash_is_over_contents_not_places),
+TEST(index_file_without_memory_is_an_error_not_a_crash) {
+    char folder[256], path[300];
+    check_folder(folder);
+    snprintf(path, sizeof path, "%s/index.json", folder);
+    struct proto_index *index = new_index(true, 20), *back = NULL;
+    struct proto_error error = {0};
+    bool done = false;
+    for (size_t count = 0; !done; count = memory_next(count)) {
+        CHECK(count < 1000000);
+        memory_allow(count);
+        done = proto_index_write(path, index, &error);
+        memory_restore();
+        CHECK(done || error.status == PROTO_EXHAUSTED);
+        CHECK(done || !proto_path_exists(path));
+    }
+    done = false;
+    for (size_t count = 0; !done; count = memory_next(count)) {
+        CHECK(count < 1000000);
+        memory_allow(count);
+        done = proto_index_read(path, &back, &error);
+        memory_restore();
+        // jansson calls some of its own failed allocations an invalid token
+        CHECK(done || error.status == PROTO_EXHAUSTED || error.status == PROTO_DAMAGED);
+        CHECK(done == (back != NULL));
+    }
+    CHECK(back->hash == proto_index_hash(index));
+    proto_index_free(&back);
+    proto_index_free(&index);
+    CHECK_OK(proto_folder_remove(folder, &error), error);
+}
+
+TEST_MAIN(UNIT(index_file_without_memory_is_an_error_not_a_crash),
+          UNIT(index_file_gives_everything_back), UNIT(index_hash_is_over_contents_not_places),
           UNIT(index_finds_every_sample_of_both_splits),
           UNIT(index_finds_samples_of_a_split_that_lies_at_one_end),
           UNIT(index_file_that_was_damaged_is_refused_by_name),
