@@ -6,8 +6,8 @@
 //  "episodes": [{"file", "task", "group", "steps", "validation", "sample_count",
 //  "sample_first"}...], "train_samples", "validation_samples", "validation_set",
 //  "baselines": {"mean_action", "time_mean", "nearest_neighbour"} (null: none), "hash"}
-// The hash leaves out paths, times, validation_set and baselines: data that was moved gives the same
-// stream.
+// The hash leaves out paths, times, validation_set and baselines: data that was moved gives the
+// same stream.
 #include "proto/index.h"
 
 #include "proto/json_strict.h"
