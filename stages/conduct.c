@@ -1,5 +1,6 @@
 // stages/conduct.c - acts on events: looks the rule up, changes the state, does the action, and
 // brings the processes towards what the phase of the run wants.
+#include "proto/json.h"
 #include "stages/supervisor.h"
 
 #include <stdio.h>
@@ -37,8 +38,9 @@ void stage_conduct_failure(struct stage_supervisor *supervisor, const struct pro
         supervisor->failing = true;
         supervisor->error = *error;
         stage_event(supervisor, "failure",
-                    json_pack("{s:i, s:s, s:s}", "status", (int)error->status, "where",
-                              error->where, "text", error->text));
+                    json_pack("{s:i, s:o, s:o}", "status", (int)error->status, "where",
+                              proto_json_string(error->where), "text",
+                              proto_json_string(error->text)));
     }
     if (supervisor->phase == STAGE_INDEXING) supervisor->phase = STAGE_CLOSING;
     if (supervisor->phase < STAGE_STOPPING) supervisor->phase = STAGE_STOPPING;
@@ -236,8 +238,8 @@ void stage_conduct_death(struct stage_supervisor *supervisor, struct stage_proce
     const struct stage_rule rule = stage_rule(process->role, process->state, death.event);
     const bool expected = process->state == STAGE_DRAINING || death.event == STAGE_LEFT;
     stage_event_of(supervisor, process, expected ? "exit" : "death",
-                   json_pack("{s:i, s:s, s:s}", signalled ? "signal" : "exit_code", code, "meaning",
-                             text, "place", place));
+                   json_pack("{s:i, s:s, s:o}", signalled ? "signal" : "exit_code", code, "meaning",
+                             text, "place", proto_json_string(place)));
     stage_process_bury(process);
     process->state = rule.next;
     act(supervisor, process, rule.action, &death);

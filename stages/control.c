@@ -131,13 +131,8 @@ static void client_answer(struct stage_control *control, struct control_client *
         done = control->answer(control->context, request, &answer, &error);
     if (!done) {
         json_decref(answer);
-        answer =
-            json_pack("{s:b, s:i, s:s%, s:s%}", "ok", 0, "status", (int)error.status, "error",
-                      error.text, strlen(error.text), "where", error.where, strlen(error.where));
-        // a text cut inside a character is no JSON text
-        if (!answer)
-            answer = json_pack("{s:b, s:i, s:s}", "ok", 0, "status", (int)error.status, "error",
-                               "the request cannot be answered");
+        answer = json_pack("{s:b, s:i, s:o, s:o}", "ok", 0, "status", (int)error.status, "error",
+                           proto_json_string(error.text), "where", proto_json_string(error.where));
     }
     client_queue(client, answer);
     json_decref(answer);

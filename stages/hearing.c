@@ -1,5 +1,5 @@
 // stages/hearing.c - what the stages say over their lines, and what is made of their silence.
-#include "stages/clock.h"
+#include "proto/json.h"
 #include "stages/supervisor.h"
 
 #include <errno.h>
@@ -69,8 +69,9 @@ static void hear_failed(struct stage_supervisor *supervisor, struct stage_proces
     process->failed = true;
     // the error itself is told with the death that follows
     stage_event_of(supervisor, process, "failed",
-                   json_pack("{s:i, s:s, s:s}", "status", (int)process->failure.status, "where",
-                             process->failure.where, "text", process->failure.text));
+                   json_pack("{s:i, s:o, s:o}", "status", (int)process->failure.status, "where",
+                             proto_json_string(process->failure.where), "text",
+                             proto_json_string(process->failure.text)));
 }
 
 static void hear_message(void *context, const char *kind, const json_t *message) {
@@ -100,7 +101,7 @@ static void hear_message(void *context, const char *kind, const json_t *message)
 static void hear_refused(void *context, const struct proto_error *error) {
     const struct hearing *hearing = context;
     stage_event_of(hearing->supervisor, hearing->process, "line_refused",
-                   json_pack("{s:s}", "text", error->text));
+                   json_pack("{s:o}", "text", proto_json_string(error->text)));
 }
 
 bool stage_hear(struct stage_supervisor *supervisor, struct stage_process *process) {
@@ -124,22 +125,32 @@ bool stage_hear(struct stage_supervisor *supervisor, struct stage_process *proce
     return process->line >= 0;
 }
 
-// Should it be making progress? A loader that holds no tickets waits for trainers, as it should.
-static bool should_work(const struct stage_process *process) {
+// Should it be making progress? A loader builds what trainers ask for: it is expected to while
+// another loader does, or while a trainer waits.
+static bool should_work(const struct stage_supervisor *supervisor,
+                        const struct stage_process *process) {
     if (process->state != STAGE_RUNNING || !process->done_known) return false;
-    if (json_is_true(json_object_get(process->counters, "idle"))) return false;
-    const json_t *tickets = json_object_get(process->counters, "tickets");
-    return !json_is_integer(tickets) || json_integer_value(tickets) > 0;
+    if (process->role != STAGE_LOADER) return true;
+    if (supervisor->phase != STAGE_WORKING) return false;
+    const struct stage_process *trainer = &supervisor->trainers[0];
+    const int64_t since_ms = process->done_grew_ms;
+    bool others = trainer->done_known && trainer->done_grew_ms <= since_ms;
+    for (uint32_t i = 0; i < STAGE_LOADERS_MAX && !others; i++)
+        others = supervisor->loaders[i].pid != 0 && supervisor->loaders[i].done_grew_ms > since_ms;
+    return others;
 }
 
-// A trainer with long steps gets the time of several of them.
+// With long steps everybody gets the time of several of them, a loader that of as many as there are
+// loaders to share the work.
 static int64_t stuck_after_ms(const struct stage_supervisor *supervisor,
                               const struct stage_process *process) {
     const int64_t least_ms =
         supervisor->run->stuck_ms > 0 ? supervisor->run->stuck_ms : STAGE_STUCK_MS;
-    const json_t *step_s = json_object_get(process->counters, "step_s");
-    const double step_ms = json_is_number(step_s) ? json_number_value(step_s) * 1000 : 0;
-    return step_ms * 5 > (double)least_ms && step_ms < 1e9 ? (int64_t)(step_ms * 5) : least_ms;
+    const struct stage_process *trainer = &supervisor->trainers[0];
+    const json_t *step_s = json_object_get(trainer->counters, "step_s");
+    const double steps = process->role == STAGE_LOADER ? 5.0 * supervisor->loader_target : 5.0;
+    const double long_ms = json_is_number(step_s) ? json_number_value(step_s) * 1000 * steps : 0;
+    return long_ms > (double)least_ms && long_ms < 1e9 ? (int64_t)long_ms : least_ms;
 }
 
 void stage_watch(struct stage_supervisor *supervisor, struct stage_process *process) {
@@ -158,9 +169,11 @@ void stage_watch(struct stage_supervisor *supervisor, struct stage_process *proc
         stage_conduct(supervisor, process, STAGE_SILENT);
         return;
     }
-    const int64_t still_ms = now_ms - process->done_grew_ms;
-    if (!should_work(process)) {
-        process->done_grew_ms = now_ms;
+    const int64_t since_ms =
+        process->idle_ms > process->done_grew_ms ? process->idle_ms : process->done_grew_ms;
+    const int64_t still_ms = now_ms - since_ms;
+    if (!should_work(supervisor, process)) {
+        process->idle_ms = now_ms;
         process->stuck = false;
     } else if (still_ms < stuck_after_ms(supervisor, process)) {
         if (process->stuck) stage_event_of(supervisor, process, "progress", NULL);

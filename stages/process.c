@@ -129,7 +129,8 @@ bool stage_process_spawn(struct stage_process *process, const struct stage_launc
     process->failed = process->stuck = process->done_known = false;
     process->failure = (struct proto_error){0};
     process->done = process->done_at_first = 0;
-    process->started_ms = process->heard_ms = process->done_grew_ms = now_ms;
+    process->started_ms = process->heard_ms = now_ms;
+    process->done_grew_ms = process->idle_ms = now_ms;
     process->asked = PROTO_GO_ON;
     process->sampled_ms = 0;
     process->sampled_cpu_s = process->cpu = 0;

@@ -39,7 +39,8 @@ struct stage_process {
     uint64_t done, done_at_first;
     bool done_known;
     int64_t started_ms, heard_ms, done_grew_ms;
-    bool stuck;  // alive without progress, and said so
+    int64_t idle_ms;  // when it was last not expected to make progress
+    bool stuck;       // alive without progress, and said so
 
     bool finished;  // its work is complete
     int exit_code;  // of the last death

@@ -1,5 +1,6 @@
 // stages/report.c - answers of the supervisor to the requests that come over the control socket:
 // {"verb": "status"}, {"verb": "scale", "stage": "loader", "count": 4}, {"verb": "down", "now": b}.
+#include "proto/json.h"
 #include "stages/supervisor.h"
 
 #include <stdio.h>
@@ -30,7 +31,7 @@ static json_t *report_process(struct stage_supervisor *supervisor, struct stage_
         snprintf(note, sizeof note, "alive, no progress for %.0f s", still_s);
         json_object_set_new(object, "note", json_string(note));
     } else if (process->state == STAGE_FAILED && process->failed) {
-        json_object_set_new(object, "note", json_string(process->failure.text));
+        json_object_set_new(object, "note", proto_json_string(process->failure.text));
     }
     return object;
 }
@@ -63,8 +64,8 @@ static json_t *report_status(struct stage_supervisor *supervisor) {
         if (p->role == STAGE_LOADER && p->state == STAGE_DONE && p->pid == 0) continue;
         json_array_append_new(processes, report_process(supervisor, p));
     }
-    return json_pack("{s:s, s:s, s:i, s:o, s:o}", "run", supervisor->run->folder, "phase",
-                     phase_name(supervisor->phase), "attempt", (int)supervisor->attempt,
+    return json_pack("{s:o, s:s, s:i, s:o, s:o}", "run", proto_json_string(supervisor->run->folder),
+                     "phase", phase_name(supervisor->phase), "attempt", (int)supervisor->attempt,
                      "processes", processes, "devices", report_devices(supervisor));
 }
 

@@ -1,7 +1,7 @@
 // stages/status.c - `pipeline status`: what the supervisor reports, as JSON or as a table; for a
 // run that is not alive, what its files tell.
 #include "proto/checkpoint.h"
-#include "proto/files.h"
+#include "proto/json.h"
 #include "stages/client.h"
 #include "stages/clock.h"
 #include "stages/console.h"
@@ -51,8 +51,8 @@ static json_t *status_of_dead(const char *run) {
     struct proto_error ignored = {0};
     uint64_t *steps = NULL;
     size_t count = 0;
-    json_t *status =
-        json_pack("{s:s, s:s, s:[], s:[]}", "run", run, "phase", "dead", "processes", "devices");
+    json_t *status = json_pack("{s:o, s:s, s:[], s:[]}", "run", proto_json_string(run), "phase",
+                               "dead", "processes", "devices");
     if (proto_checkpoint_list(run, &steps, &count, &ignored) && count > 0)
         json_object_set_new(status, "checkpoint_step", json_integer((json_int_t)steps[count - 1]));
     free(steps);

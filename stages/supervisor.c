@@ -3,6 +3,7 @@
 
 #include "proto/checkpoint.h"
 #include "proto/files.h"
+#include "proto/json.h"
 #include "stages/clock.h"
 
 #include <errno.h>
@@ -226,13 +227,13 @@ bool stage_supervise(const struct stage_run *run, int *code, struct proto_error 
     if (done) {
         char host[256] = "";
         gethostname(host, sizeof host - 1);
-        stage_event(
-            supervisor, "up",
-            json_pack("{s:i, s:s, s:s}", "pid", (int)getpid(), "host", host, "run", run->folder));
+        stage_event(supervisor, "up",
+                    json_pack("{s:i, s:o, s:o}", "pid", (int)getpid(), "host",
+                              proto_json_string(host), "run", proto_json_string(run->folder)));
         for (size_t i = 0; run->notices && i < run->notices->count; i++) {
             const char *line = run->notices->items[i];
             stage_console_say(&supervisor->console, "supervisor", "%s", line);
-            stage_event(supervisor, "notice", json_pack("{s:s}", "text", line));
+            stage_event(supervisor, "notice", json_pack("{s:o}", "text", proto_json_string(line)));
         }
         done = supervisor_loop(supervisor, error);
         uint32_t finished = 0;
