@@ -204,3 +204,11 @@ char *proto_toml_quote(const char *text, struct proto_error *error) {
     *end = '\0';
     return quoted;
 }
+
+#define VERSION_TEXT(number) #number
+#define VERSION(major, minor, patch)                                                               \
+    VERSION_TEXT(major) "." VERSION_TEXT(minor) "." VERSION_TEXT(patch)
+
+const char *proto_toml_version(void) {
+    return VERSION(TOML_LIB_MAJOR, TOML_LIB_MINOR, TOML_LIB_PATCH);
+}

@@ -60,6 +60,8 @@ void proto_toml_free(struct proto_toml **toml);  // accepts NULL; leaves NULL be
 // The text as a TOML string with its quotes; the caller frees. NULL and *error on lack of memory.
 PROTO_MUST_CHECK char *proto_toml_quote(const char *text, struct proto_error *error);
 
+const char *proto_toml_version(void);  // of the parser: "3.3.0"
+
 #ifdef __cplusplus
 }
 #endif

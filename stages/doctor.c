@@ -22,7 +22,7 @@
 
 #define FILES_WANTED 1024       // open files: 8 loaders with data files and sockets to each rank
 #define SHARED_MIB_WANTED 64.0  // rdt-tiny needs 4 MiB a rank, rdt-170m 0.7 GiB a rank
-#define DISK_GIB_WANTED 5.0     // five checkpoints of rdt-tiny are 0.1 GiB, one of rdt-1b is 17
+#define DISK_GIB_WANTED 5.0     // five checkpoints of rdt-tiny are 0.1 GiB, one of rdt-1b some 20
 #define MEMORY_GIB_WANTED 2.0
 
 // Everything found, as {"name", "found", "advice"}; advice is there only where something is

@@ -97,9 +97,10 @@ static void print_lines(const json_t *versions) {
         printf("  %-10s %s\n", key, json_string_value(value));
     json_object_foreach(json_object_get(versions, "programs"), key, value) {
         const char *version = json_string_value(value);
-        if (!version || strcmp(version, PIPELINE_VERSION) != 0)
-            printf("  %s is of %s: rebuild, or do not mix installations\n", key,
-                   version ? version : "an unknown version");
+        if (!version)
+            printf("%s does not answer: build or install all programs together\n", key);
+        else if (strcmp(version, PIPELINE_VERSION) != 0)
+            printf("%s is of version %s: do not mix installations\n", key, version);
     }
     printf("OpenBLAS and its kernels are named by each trainer at its start, in training.log.\n");
 }
