@@ -69,7 +69,7 @@ static void encode_chunk(const struct baselines *b, uint32_t task, const double 
                                   chunk + (size_t)i * codec->width, NULL);
 }
 
-// First action of the sample at observation j, and how many follow in its episode.
+// First action of the sample at observation j.
 static uint32_t first_action(const struct baselines *b, uint32_t j) {
     return b->index->after ? j + 1 : j;
 }
@@ -100,16 +100,16 @@ static void encode_state(const struct proto_codec *codec, uint32_t task, const d
 // Looks through all training samples of the task; `state` is encoded, [state_count]. False: it has
 // none.
 static bool guess_nearest(const struct baselines *b, uint32_t task, const float *state) {
-    const uint32_t width = b->codec->state_count;
-    const float *candidate = b->states;
+    const uint32_t channels = b->codec->state_count;
     double nearest = INFINITY;
     uint32_t episode = 0, first = 0;
     for (uint32_t e = 0; e < b->index->episode_count; e++) {
-        if (b->index->episodes[e].validation) continue;
-        for (uint32_t j = 0; j < b->index->episodes[e].sample_count; j++, candidate += width) {
-            if (b->numbers[e].task != task) continue;
+        const struct proto_index_episode *from = &b->index->episodes[e];
+        if (!trains(b, e, task)) continue;
+        const float *candidate = b->states + from->sample_first * channels;
+        for (uint32_t j = 0; j < from->sample_count; j++, candidate += channels) {
             double distance = 0;
-            for (uint32_t k = 0; k < width; k++) {
+            for (uint32_t k = 0; k < channels; k++) {
                 const double off = (double)candidate[k] - (double)state[k];
                 distance += off * off;
             }
@@ -138,7 +138,7 @@ static bool score(const struct baselines *b, struct proto_place place,
     encode_state(b->codec, task, numbers->state + (size_t)place.j * b->codec->state_count, state);
     if (!guess_nearest(b, task, state))
         return proto_fail(error, PROTO_DAMAGED,
-                          "task %s has validation episodes but no training episode; lower "
+                          "task %s has validation samples but no training sample; lower "
                           "data.validation_episodes",
                           b->codec->tasks[task].name);
     sums->nearest_neighbour += proto_action_error(b->codec, b->guess, b->target, valid);
@@ -177,24 +177,42 @@ static bool prepare(struct baselines *b, struct proto_error *error) {
     return true;
 }
 
+// Adds up the errors at positions first .. end - 1 of the validation stream.
+static bool score_all(const struct baselines *b, uint64_t seed, uint64_t first, uint64_t end,
+                      struct proto_index_baselines *sums, struct proto_error *error) {
+    const struct proto_stream stream = {
+        .seed = seed, .n = b->index->validation_samples, .purpose = PROTO_PURPOSE_VALIDATION};
+    for (uint64_t g = first; g < end; g++)
+        if (!score(b, proto_index_place(b->index, true, proto_stream_sample(&stream, g)), sums,
+                   error))
+            return false;
+    return true;
+}
+
+static void add_scaled(struct proto_index_baselines *sums, double scale,
+                       const struct proto_index_baselines *more) {
+    sums->mean_action += scale * more->mean_action;
+    sums->time_mean += scale * more->time_mean;
+    sums->nearest_neighbour += scale * more->nearest_neighbour;
+}
+
 bool loader_baselines_measure(const struct proto_codec *codec, const struct proto_index *index,
                               const struct loader_episode_numbers *numbers, uint64_t seed,
                               struct proto_index_baselines *out, struct proto_error *error) {
     bool done = false;
     struct baselines b = {.codec = codec, .index = index, .numbers = numbers};
-    struct proto_index_baselines sums = {0};
-    const double n = (double)index->validation_set;
+    struct proto_index_baselines epoch = {0}, rest = {0}, mean = {0};
+    const uint64_t n = index->validation_samples, set = index->validation_set;
     *out = (struct proto_index_baselines){NAN, NAN, NAN};
-    if (index->validation_set == 0 || index->validation_samples == 0) return true;
-    const struct proto_stream stream = {
-        .seed = seed, .n = index->validation_samples, .purpose = PROTO_PURPOSE_VALIDATION};
-    if (!prepare(&b, error)) goto end;
-    for (uint64_t g = 0; g < index->validation_set; g++) {
-        const uint64_t sample = proto_stream_sample(&stream, g);
-        if (!score(&b, proto_index_place(index, true, sample), &sums, error)) goto end;
-    }
-    *out = (struct proto_index_baselines){sums.mean_action / n, sums.time_mean / n,
-                                          sums.nearest_neighbour / n};
+    if (set == 0 || n == 0) return true;
+    // A set larger than an epoch has every sample in each of its whole epochs: scored once.
+    const uint64_t epochs = set / n;
+    if (!prepare(&b, error) || (epochs > 0 && !score_all(&b, seed, 0, n, &epoch, error)) ||
+        !score_all(&b, seed, epochs * n, set, &rest, error))
+        goto end;
+    add_scaled(&mean, (double)epochs / (double)set, &epoch);
+    add_scaled(&mean, 1 / (double)set, &rest);
+    *out = mean;
     done = true;
 end:
     for (uint32_t t = 0; b.means && t < codec->task_count; t++) free(b.means[t].at);

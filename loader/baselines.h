@@ -19,7 +19,7 @@
 // The validation set is positions 0 .. index->validation_set - 1 of the validation stream: purpose
 // PROTO_PURPOSE_VALIDATION, run's seed, n = index->validation_samples. numbers [episode_count] in
 // the index's order. All three are NaN when there is no validation set. PROTO_DAMAGED: a task
-// with validation episodes has no training episode.
+// with validation samples has no training sample.
 PROTO_MUST_CHECK bool loader_baselines_measure(const struct proto_codec *codec,
                                                const struct proto_index *index,
                                                const struct loader_episode_numbers *numbers,

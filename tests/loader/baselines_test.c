@@ -3,6 +3,7 @@
 #include "tests/codec_fixture.h"
 
 #include "loader/baselines.h"
+#include "proto/stream.h"
 
 #include <math.h>
 
@@ -88,6 +89,17 @@ TEST(baselines_after_are_those_worked_out_by_hand) {
     f.index.validation_set = 4;
     CHECK_OK(loader_baselines_measure(f.codec, &f.index, f.numbers, 1, &found, &error), error);
     CHECK_NEAR(found.time_mean, ((0.04 + 0.09) / 8 + 0.09 / 4) / 2, LIMIT);
+    // three epochs of two and one more: that one is whichever sample the stream has at 6
+    f.index.validation_set = 7;
+    const struct proto_stream stream = {.seed = 1, .n = 2, .purpose = PROTO_PURPOSE_VALIDATION};
+    const double errors[2] = {(0.04 + 0.09) / 8, 0.09 / 4};
+    CHECK_OK(loader_baselines_measure(f.codec, &f.index, f.numbers, 1, &found, &error), error);
+    CHECK_NEAR(found.time_mean,
+               (3 * (errors[0] + errors[1]) + errors[proto_stream_sample(&stream, 6)]) / 7, LIMIT);
+    // a set that ends inside the first epoch
+    f.index.validation_set = 1;
+    CHECK_OK(loader_baselines_measure(f.codec, &f.index, f.numbers, 1, &found, &error), error);
+    CHECK_NEAR(found.time_mean, errors[proto_stream_sample(&stream, 0)], LIMIT);
     proto_codec_free(&f.codec);
 }
 
@@ -144,7 +156,7 @@ TEST(baselines_of_a_task_without_training_episode_are_refused) {
     f.numbers[3].task = f.episodes[3].task = 0;
     CHECK(!loader_baselines_measure(f.codec, &f.index, f.numbers, 42, &found, &error));
     CHECK_INT(error.status, PROTO_DAMAGED);
-    CHECK_HAS(error.text, "task task_1 has validation episodes but no training episode");
+    CHECK_HAS(error.text, "task task_1 has validation samples but no training sample");
     proto_codec_free(&f.codec);
 }
 
