@@ -83,13 +83,6 @@ static bool line_agrees(const struct line *line, const struct line *before,
     return !line->samples || ids_agree(line, stream, before->cursor, report);
 }
 
-// The first line of a run that resumed another's checkpoint is not step 1: where the stream was
-// then is in the checkpoint, not here, so its own samples cannot be counted.
-static struct line line_start(const struct line *first, bool elsewhere) {
-    if (!elsewhere || first->step == 1) return (struct line){0};
-    return *first;
-}
-
 static bool verify_lines(FILE *file, const char *path, const struct proto_stream *stream,
                          bool elsewhere, struct trainer_ledger_report *report,
                          struct proto_error *error) {
@@ -109,11 +102,10 @@ static bool verify_lines(FILE *file, const char *path, const struct proto_stream
             json_decref(object);
             break;
         }
-        if (report->line == 1) {
-            report->first_step = line.step;
-            before = line_start(&line, elsewhere);
-        }
-        const bool counted = before.step != line.step;
+        // The first line of a run that resumed another's checkpoint is not step 1: where the stream
+        // was before it is in that checkpoint, not here, so its own samples cannot be counted.
+        const bool counted = report->line > 1 || !elsewhere || line.step == 1;
+        if (report->line == 1) report->first_step = line.step;
         if (counted && line_agrees(&line, &before, stream, report)) {
             report->steps++;
             report->samples += line.cursor - before.cursor;
