@@ -233,4 +233,18 @@ static inline bool world_lives(pid_t pid) {
     return state && state[2] != 'Z';
 }
 
+// True while a process of the group is there that is no zombie.
+static inline bool world_group_lives(pid_t group) {
+    struct proto_error error = {0};
+    struct proto_names names = {0};
+    bool lives = false;
+    CHECK_OK(proto_folder_list("/proc", &names, &error), error);
+    for (size_t i = 0; i < names.count && !lives; i++) {
+        const pid_t pid = (pid_t)strtol(names.items[i], NULL, 10);
+        lives = pid > 0 && getpgid(pid) == group && world_lives(pid);
+    }
+    proto_names_free(&names);
+    return lives;
+}
+
 #endif
