@@ -58,15 +58,15 @@ static int loader_main(int count, char **arguments) {
 // --- the test's side ---
 
 struct world {
-    char folder[256], log[300], endpoints[2][300];
+    char log[300], endpoints[2][300];
 };
 
 static void world_open(struct world *world) {
-    check_folder(world->folder);
-    snprintf(world->log, sizeof world->log, "%s/log", world->folder);
+    char folder[256];
+    check_folder(folder);
+    snprintf(world->log, sizeof world->log, "%s/log", folder);
     for (int i = 0; i < 2; i++)
-        snprintf(world->endpoints[i], sizeof world->endpoints[i], "ipc://%s/rank-%d", world->folder,
-                 i);
+        snprintf(world->endpoints[i], sizeof world->endpoints[i], "ipc://%s/rank-%d", folder, i);
 }
 
 static pid_t loader_start(const struct world *world, uint32_t build_ms, uint64_t damaged_first,
