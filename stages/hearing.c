@@ -1,5 +1,6 @@
 // stages/hearing.c - what the stages say over their lines, and what is made of their silence.
 #include "proto/json.h"
+#include "stages/clock.h"
 #include "stages/supervisor.h"
 
 #include <errno.h>
@@ -57,6 +58,18 @@ static void hear_event(struct stage_supervisor *supervisor, struct stage_process
     stage_event_of(supervisor, process, name, fields);
 }
 
+// What a stage says over its line stands in its own log too, among what it printed.
+static void log_line(const struct stage_supervisor *supervisor, const struct stage_process *process,
+                     const char *text) {
+    char time_text[32];
+    struct proto_error ignored = {0};
+    const int log = stage_log_open(supervisor, process, &ignored);
+    if (log < 0) return;
+    stage_time_text(time_text);
+    dprintf(log, "%s %s\n", time_text, text);
+    close(log);
+}
+
 static void hear_failed(struct stage_supervisor *supervisor, struct stage_process *process,
                         const json_t *message) {
     const json_t *status = json_object_get(message, "status");
@@ -67,6 +80,7 @@ static void hear_failed(struct stage_supervisor *supervisor, struct stage_proces
                "%s", text_of(message, "text"));
     proto_error_where(&process->failure, "%s", text_of(message, "where"));
     process->failed = true;
+    log_line(supervisor, process, process->failure.text);
     // the error itself is told with the death that follows
     stage_event_of(supervisor, process, "failed",
                    json_pack("{s:i, s:o, s:o}", "status", (int)process->failure.status, "where",
@@ -88,6 +102,7 @@ static void hear_message(void *context, const char *kind, const json_t *message)
     } else if (strcmp(kind, "say") == 0) {
         stage_process_label(process, label);
         stage_console_say(&supervisor->console, label, "%s", text_of(message, "text"));
+        log_line(supervisor, process, text_of(message, "text"));
     } else if (strcmp(kind, "event") == 0) {
         hear_event(supervisor, process, message);
     } else if (strcmp(kind, "failed") == 0) {

@@ -4,10 +4,12 @@
 #include "stages/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WORDS_MAX 12
 #define ENVIRONMENT_MAX 128
@@ -77,18 +79,26 @@ static bool trainer_environment(const struct stage_supervisor *supervisor, char 
     return true;
 }
 
+int stage_log_open(const struct stage_supervisor *supervisor, const struct stage_process *process,
+                   struct proto_error *error) {
+    char label[32], name[64], path[PROTO_PATH_MAX];
+    stage_process_label(process, label);
+    snprintf(name, sizeof name, "logs/%s.log", label);
+    if (!proto_run_path(supervisor->run->folder, name, path, error)) return -1;
+    const int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    if (log < 0) proto_fail_errno(error, PROTO_FAILED, "%s cannot be written", path);
+    return log;
+}
+
 bool stage_launch(struct stage_supervisor *supervisor, struct stage_process *process,
                   struct proto_error *error) {
     const struct stage_run *run = supervisor->run;
     const bool trainer = process->role == STAGE_TRAINER;
     const char *name = trainer ? "pipeline-trainer" : "pipeline-loader";
-    char program[PROTO_PATH_MAX], log[PROTO_PATH_MAX], log_name[64], label[32];
+    char program[PROTO_PATH_MAX];
     char number[16], attempt[16], threads[48];
     const char *environment[ENVIRONMENT_MAX] = {"OPENBLAS_NUM_THREADS=1", NULL};
     if (!proto_run_path(run->programs, name, program, error)) return false;
-    stage_process_label(process, label);
-    snprintf(log_name, sizeof log_name, "logs/%s.log", label);
-    if (!proto_run_path(run->folder, log_name, log, error)) return false;
     if (trainer && !trainer_environment(supervisor, threads, sizeof threads, environment, error))
         return false;
     snprintf(number, sizeof number, "%u", process->number);
@@ -99,10 +109,14 @@ bool stage_launch(struct stage_supervisor *supervisor, struct stage_process *pro
         [STAGE_TRAINER] = {name, "--run", run->folder, "--rank", number, "--attempt", attempt,
                            NULL},
     };
+    const int log = stage_log_open(supervisor, process, error);
+    if (log < 0) return false;
     const struct stage_launch launch = {.program = program,
                                         .words = words[process->role],
                                         .environment = environment,
                                         .log = log,
                                         .place = !trainer};
-    return stage_process_spawn(process, &launch, supervisor->now_ms, error);
+    const bool done = stage_process_spawn(process, &launch, supervisor->now_ms, error);
+    close(log);
+    return done;
 }

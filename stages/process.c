@@ -59,8 +59,8 @@ static char **environment_make(const char *const *added, const char *line, const
 }
 
 // Between fork and exec: only calls that are safe there. Never returns.
-static _Noreturn void child_become(const struct stage_launch *launch, char **environment, int log,
-                                   int line, int place, pid_t supervisor) {
+static _Noreturn void child_become(const struct stage_launch *launch, char **environment, int line,
+                                   int place, pid_t supervisor) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != supervisor) _exit(EXEC_FAILED);  // it died before the line above
@@ -69,7 +69,7 @@ static _Noreturn void child_become(const struct stage_launch *launch, char **env
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (nothing < 0 || dup2(nothing, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
+    if (nothing < 0 || dup2(nothing, 0) < 0 || dup2(launch->log, 1) < 0 || dup2(launch->log, 2) < 0)
         _exit(EXEC_FAILED);
     if (fcntl(line, F_SETFD, 0) != 0 || (place >= 0 && fcntl(place, F_SETFD, 0) != 0))
         _exit(EXEC_FAILED);
@@ -90,7 +90,7 @@ static void process_forget(struct stage_process *process) {
 bool stage_process_spawn(struct stage_process *process, const struct stage_launch *launch,
                          int64_t now_ms, struct proto_error *error) {
     char line_text[48], place_text[48];
-    int ends[2] = {-1, -1}, log = -1;
+    int ends[2] = {-1, -1};
     char **environment = NULL;
     bool done = false;
     if (access(launch->program, X_OK) != 0)
@@ -100,11 +100,6 @@ bool stage_process_spawn(struct stage_process *process, const struct stage_launc
     process->line = ends[0];
     if (!proto_link_reader_new(&process->reader, error)) goto end;
     if (launch->place && !proto_place_new(&process->place, error)) goto end;
-    log = open(launch->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    if (log < 0) {
-        proto_fail_errno(error, PROTO_FAILED, "%s cannot be written", launch->log);
-        goto end;
-    }
     snprintf(line_text, sizeof line_text, "PIPELINE_LINK=%d", ends[1]);
     snprintf(place_text, sizeof place_text, "PIPELINE_PLACE=%d", process->place);
     environment = environment_make(launch->environment, line_text,
@@ -112,7 +107,7 @@ bool stage_process_spawn(struct stage_process *process, const struct stage_launc
     if (!environment) goto end;
     const pid_t supervisor = getpid();
     const pid_t pid = fork();
-    if (pid == 0) child_become(launch, environment, log, ends[1], process->place, supervisor);
+    if (pid == 0) child_become(launch, environment, ends[1], process->place, supervisor);
     if (pid < 0) {
         proto_fail_errno(error, PROTO_EXHAUSTED, "no new process for %s", launch->program);
         goto end;
@@ -142,7 +137,6 @@ end:
     if (!done) process_forget(process);
     free(environment);
     if (ends[1] >= 0) close(ends[1]);
-    if (log >= 0) close(log);
     return done;
 }
 

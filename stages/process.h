@@ -19,7 +19,7 @@ struct stage_launch {
     const char *program;             // path
     const char *const *words;        // argv, ends in NULL
     const char *const *environment;  // "KEY=value" on top of ours, ends in NULL
-    const char *log;                 // file that takes stdout and stderr, appended
+    int log;                         // descriptor that takes stdout and stderr
     bool place;                      // give it a page for proto_place
 };
 

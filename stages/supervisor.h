@@ -108,6 +108,9 @@ void stage_conduct_scale(struct stage_supervisor *supervisor, uint32_t loaders);
 // launch.c - command lines and environments of the stages, attempt numbers.
 PROTO_MUST_CHECK bool stage_launch(struct stage_supervisor *supervisor,
                                    struct stage_process *process, struct proto_error *error);
+// RUN/logs/<stage>-<n>.log for appending; the caller closes it. -1: it cannot be written.
+PROTO_MUST_CHECK int stage_log_open(const struct stage_supervisor *supervisor,
+                                    const struct stage_process *process, struct proto_error *error);
 PROTO_MUST_CHECK bool stage_attempt_next(struct stage_supervisor *supervisor,
                                          struct proto_error *error);
 // Before every attempt but the first: what the next one resumes from, in RUN/pipeline.toml.
