@@ -127,3 +127,18 @@ bool loader_builder_build(struct loader_builder *builder, const struct proto_tic
     proto_place_clear();
     return done;
 }
+
+bool loader_builder_look(struct loader_builder *builder, uint32_t row, uint32_t j,
+                         struct proto_batch *batch, struct proto_error *error) {
+    const struct proto_index_episode *episode = &builder->index->episodes[row];
+    const struct proto_place place = {.episode = row, .j = j};
+    if (j >= episode->sample_count)
+        return proto_fail(
+            error, PROTO_USAGE, "step %u is no sample: %s has %u steps, samples are at 0..%u%s", j,
+            episode->group, episode->steps, episode->sample_count - 1,
+            builder->index->after ? " (after the last observation comes no action)" : "");
+    const bool done = sample_read(builder, &place, false, 0, batch, 0, error);
+    batch->samples[0] = episode->sample_first + j;
+    proto_place_clear();
+    return done;
+}

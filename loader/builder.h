@@ -25,6 +25,10 @@ PROTO_MUST_CHECK bool loader_builder_open(const struct proto_config *config,
 PROTO_MUST_CHECK bool loader_builder_build(struct loader_builder *builder,
                                            const struct proto_ticket *ticket,
                                            struct proto_batch *batch, struct proto_error *error);
+// Fills row 0 with the sample at observation j of the index's episode `row`, without noise and with
+// all conditions: what somebody looks at. PROTO_USAGE: the episode has no such sample.
+PROTO_MUST_CHECK bool loader_builder_look(struct loader_builder *builder, uint32_t row, uint32_t j,
+                                          struct proto_batch *batch, struct proto_error *error);
 void loader_builder_close(struct loader_builder **builder);  // accepts NULL; leaves NULL behind
 
 #endif

@@ -22,8 +22,9 @@ static enum proto_transform transform_of(const char *name) {
 }
 
 // What the codec takes from the configuration alone.
-static bool codec_begin(const struct proto_config *config, struct proto_codec *codec,
+static bool codec_begin(const struct loader_survey_settings *settings, struct proto_codec *codec,
                         struct proto_error *error) {
+    const struct proto_config *config = settings->config;
     codec->transform = transform_of(config->data.transform);
     codec->compact = config->model.layout[0] == 'c';
     codec->action_min = -1;
@@ -33,6 +34,7 @@ static bool codec_begin(const struct proto_config *config, struct proto_codec *c
     codec->chunk = (uint32_t)config->model.chunk_size;
     codec->history = (uint32_t)config->model.img_history_size;
     codec->image_std = 1;
+    if (settings->no_images) return true;
     const struct proto_list *cameras = &config->data.cameras;
     if (cameras->count > PROTO_CAMERAS_MAX || cameras->count > (size_t)config->model.num_cameras) {
         proto_fail(error, PROTO_USAGE,
@@ -55,13 +57,13 @@ static bool codec_begin(const struct proto_config *config, struct proto_codec *c
 static bool survey_run(const struct loader_survey_settings *settings, struct loader_survey *survey,
                        struct proto_error *error) {
     struct proto_index *index = survey->index;
-    if (!codec_begin(settings->config, survey->codec, error) ||
+    if (!codec_begin(settings, survey->codec, error) ||
         !loader_survey_files(settings, survey, error) ||
         !loader_survey_split(settings, survey, error) ||
         !loader_survey_fit(settings, survey, error))
         return false;
     index->baselines = (struct proto_index_baselines){NAN, NAN, NAN};
-    if (!settings->statistics_only &&
+    if (!settings->no_measures &&
         (!loader_survey_images(settings, survey, error) ||
          !loader_baselines_measure(survey->codec, index, survey->numbers,
                                    (uint64_t)settings->config->run.seed, &index->baselines, error)))

@@ -30,7 +30,8 @@ struct loader_survey {
 struct loader_survey_settings {
     const struct proto_config *config;
     const struct proto_index *known;  // hashes of files with its path, size and time are taken over
-    bool statistics_only;             // no images are read, no baselines measured
+    bool no_images;                   // the codec has no cameras: files without images will do
+    bool no_measures;                 // mean and spread of images and baselines are left out
     // Called from time to time with a number that grows; may be NULL. False: stop, the survey then
     // fails with PROTO_RESUMABLE.
     bool (*progress)(void *context, uint64_t done);
