@@ -59,9 +59,10 @@ void stage_conduct_stop(struct stage_supervisor *supervisor, enum proto_stop mod
     stage_event(supervisor, "stop",
                 json_pack("{s:s, s:s}", "reason", reason, "mode", proto_stop_name(mode)));
     stage_console_say(&supervisor->console, "supervisor", "%s: %s", reason,
-                      mode == PROTO_STOP_NOW
-                          ? "everything leaves at once, without a checkpoint"
-                          : "finishing the step and writing a checkpoint; once more: at once");
+                      mode == PROTO_STOP_NOW ? "everything leaves at once, without a checkpoint"
+                      : code == PROTO_INTERRUPTED
+                          ? "finishing the step and writing a checkpoint; once more: at once"
+                          : "finishing the step and writing a checkpoint");
     if (supervisor->phase == STAGE_INDEXING) supervisor->phase = STAGE_CLOSING;
     if (supervisor->phase < STAGE_STOPPING) supervisor->phase = STAGE_STOPPING;
 }

@@ -103,6 +103,12 @@ static void tell(struct fake *fake) {
                                   (json_int_t)fake->steps, "loss", 0.5));
 }
 
+// Dies of the signal also where a sanitizer would catch it.
+static void die(int number) {
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
 static int work(struct fake *fake) {
     int number = 0, ticks = -1;
     const char *text = "";
@@ -111,7 +117,7 @@ static int work(struct fake *fake) {
     const bool deaf = strcmp(fake->order, "deaf") == 0;
     if (dies) ticks = (int)strtol(text, NULL, 10);
     for (int tick = 0;; tick++) {
-        if (dies && tick >= ticks) raise(number);
+        if (dies && tick >= ticks) die(number);
         const enum proto_stop stop = proto_link_stop(fake->link);
         if (stop != PROTO_GO_ON && !deaf) {
             if (!fake->trainer) return 0;
@@ -140,7 +146,7 @@ static int obey(struct fake *fake) {
     }
     if (ordered(fake, "place", &number, &text)) {
         proto_place_note(text, "");
-        raise(number);
+        die(number);
     }
     if (strcmp(fake->order, "silent") == 0) raise(SIGSTOP);
     if (strcmp(fake->order, "child") == 0 && fork() == 0)
