@@ -14,22 +14,23 @@
     "     build/tests/pipeline_docs write docs -->\n\n"
 
 // What a section is for, in the order of the table.
-static const struct {
+static const struct section {
     const char *section, *about;
+    const char *see;  // more, as Markdown
 } sections[] = {
-    {"run", "The run as a whole."},
-    {"data", "Which demonstrations, and how their numbers become the network's. Names of fields: "
-             "[fields.md](fields.md); layout of the files: [data.md](data.md)."},
-    {"loader", "The processes that read demonstrations and build samples."},
-    {"model", "Sizes of the network. 0 and \"\" mean: as the preset says."},
-    {"vision", "How frames become tokens."},
-    {"language", "How the instruction becomes tokens."},
-    {"trainer",
-     "Devices, batches, optimiser, schedule, averaged weights, checkpoints, validation."},
-    {"collective", "How ranks add their gradients."},
-    {"supervisor", "When a stage is restarted, and when the run gives up."},
-    {"evaluator", "Rollouts in the simulator."},
-    {"libero", "Where LIBERO's own files are."},
+    {"run", "The run as a whole.", ""},
+    {"data", "Which demonstrations, and how their numbers become the network's.",
+     " Names of fields: [fields.md](fields.md); layout of the files: [data.md](data.md)."},
+    {"loader", "The processes that read demonstrations and build samples.", ""},
+    {"model", "Sizes of the network. 0 and \"\" mean: as the preset says.", ""},
+    {"vision", "How frames become tokens.", ""},
+    {"language", "How the instruction becomes tokens.", ""},
+    {"trainer", "Devices, batches, optimiser, schedule, averaged weights, checkpoints, validation.",
+     ""},
+    {"collective", "How ranks add their gradients.", ""},
+    {"supervisor", "When a stage is restarted, and when the run gives up.", ""},
+    {"evaluator", "Rollouts in the simulator.", ""},
+    {"libero", "Where LIBERO's own files are.", ""},
 };
 
 // In a table cell of Markdown a bar would end the cell.
@@ -76,10 +77,11 @@ static const char *resume_word(enum proto_resume resume) {
     return words[resume];
 }
 
-static const char *about(const char *section) {
+static const struct section *section_find(const char *name) {
     for (size_t i = 0; i < PROTO_COUNT(sections); i++)
-        if (strcmp(sections[i].section, section) == 0) return sections[i].about;
-    return "";
+        if (strcmp(sections[i].section, name) == 0) return &sections[i];
+    static const struct section unnamed = {"", "", ""};
+    return &unnamed;
 }
 
 static void print_presets(FILE *out) {
@@ -121,7 +123,8 @@ bool proto_docs_configuration(FILE *out) {
         if (strcmp(section, option->section) != 0) {
             if (strcmp(section, "model") == 0) print_presets(out);
             section = option->section;
-            fprintf(out, "\n## [%s]\n\n%s\n\n", section, about(section));
+            const struct section *named = section_find(section);
+            fprintf(out, "\n## [%s]\n\n%s%s\n\n", section, named->about, named->see);
             fputs("| key | default | values | unit | on resume | meaning |\n"
                   "|---|---|---|---|---|---|\n",
                   out);
@@ -244,7 +247,7 @@ bool proto_config_help(FILE *out, const char *section) {
         if (section && strcmp(section, option->section) != 0) continue;
         if (strcmp(last, option->section) != 0)
             fprintf(out, "%s[%s]  %s\n", *last ? "\n" : "", option->section,
-                    about(option->section));
+                    section_find(option->section)->about);
         last = option->section;
         proto_option_expected(option, expected);
         fprintf(out, "  %s = %s\n      %s\n      %s\n", option->key, option->default_value,

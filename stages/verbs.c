@@ -2,6 +2,7 @@
 // or the stage program beside this one.
 #include "stages/verb.h"
 
+#include "proto/config_docs.h"
 #include "proto/nearest.h"
 #include "proto/run.h"
 #include "stages/programs.h"
@@ -71,8 +72,9 @@ static const struct stage_verb verbs[] = {
      "one sample as the network sees it", NULL},
     {"ledger", NULL, "pipeline-trainer", "verify RUN", "prove that each sample was used once",
      NULL},
-    {"doctor", stage_doctor, NULL, "", "what this machine offers", doctor_help},
-    {"version", stage_version, NULL, "", "versions of program and libraries", version_help},
+    {"doctor", stage_doctor, NULL, "[--json] [--libero ROOT]", "what this machine offers",
+     doctor_help},
+    {"version", stage_version, NULL, "[--json]", "versions of program and libraries", version_help},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -100,7 +102,10 @@ static void help_all(FILE *to) {
     fputs("pipeline: trains robotics diffusion transformers with cooperating processes\n\n", to);
     for (const struct stage_verb *verb = verbs; verb->name; verb++)
         fprintf(to, "  %-8s %s\n", verb->name, verb->about);
-    fputs("\n`pipeline help VERB` or `pipeline VERB --help` tells more.\n\nexit codes:\n", to);
+    fputs(
+        "\n`pipeline help VERB` or `pipeline VERB --help` tells more; `pipeline help options`, or\n"
+        "`pipeline help options trainer`, lists the keys of a configuration.\n\nexit codes:\n",
+        to);
     static const int codes[] = {PROTO_DONE,        PROTO_FAILED,    PROTO_USAGE,   PROTO_DAMAGED,
                                 PROTO_MISSING,     PROTO_EXHAUSTED, PROTO_REFUSED, PROTO_RESUMABLE,
                                 PROTO_INTERRUPTED, PROTO_TERMINATED};
@@ -122,11 +127,21 @@ static int become(const struct stage_verb *verb, char **words, const char *only)
     return proto_error_print("pipeline", &error);
 }
 
+// The options of a configuration, from their table; section NULL: all.
+static int help_options(const char *section) {
+    if (proto_config_help(stdout, section)) return PROTO_DONE;
+    struct proto_error error = {0};
+    proto_fail(&error, PROTO_USAGE, "there is no section [%s]; `pipeline help options` has all",
+               section);
+    return proto_error_print("pipeline", &error);
+}
+
 static int help(int count, char **words) {
     if (count < 2) {
         help_all(stdout);
         return PROTO_DONE;
     }
+    if (strcmp(words[1], "options") == 0) return help_options(count > 2 ? words[2] : NULL);
     const struct stage_verb *verb = stage_verb_find(words[1]);
     if (verb && verb->program) return become(verb, words, "--help");
     if (verb) {
