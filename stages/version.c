@@ -53,12 +53,13 @@ static void merge_program(json_t *versions, const char *program) {
     json_t *answer = stage_probe(program, "version", &error);
     const char *key;
     json_t *value;
+    // {"pipeline-loader": its version, "hdf5": ...}
     json_object_foreach(answer, key, value) {
         json_t *ours = json_object_get(versions, "libraries");
-        if (json_is_string(value) && strcmp(key, "version") != 0 && !json_object_get(ours, key))
+        if (json_is_string(value) && strcmp(key, program) != 0 && !json_object_get(ours, key))
             json_object_set(ours, key, value);
     }
-    const json_t *version = json_object_get(answer, "version");
+    const json_t *version = json_object_get(answer, program);
     json_object_set_new(json_object_get(versions, "programs"), program,
                         json_is_string(version) ? json_string(json_string_value(version))
                                                 : json_null());
