@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MEMORY_BYTES_MAX ((rlim_t)256 << 20)
 
 void loader_hdf5_quiet(void) { H5Eset_auto2(H5E_DEFAULT, NULL, NULL); }
 
@@ -99,14 +103,31 @@ void loader_hdf5_describe(hid_t group, char *text, size_t size_bytes) {
                  (unsigned long long)description.count);
 }
 
+// A text of variable length tells its length itself, and the library believes it: a damaged one
+// costs gigabytes. Until the limit is put back, this process can only grow by MEMORY_BYTES_MAX.
+static bool memory_limit(struct rlimit *before) {
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    const bool known = file && fscanf(file, "%zu", &pages) == 1;
+    if (file) fclose(file);
+    if (!known || getrlimit(RLIMIT_AS, before) != 0) return false;
+    struct rlimit limit = *before;
+    const rlim_t most = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + MEMORY_BYTES_MAX;
+    if (limit.rlim_cur == RLIM_INFINITY || most < limit.rlim_cur) limit.rlim_cur = most;
+    return setrlimit(RLIMIT_AS, &limit) == 0;
+}
+
 // The bytes of a text attribute, variable or fixed. *text is the caller's.
 static bool text_read(hid_t attribute, hid_t type, char **text, struct proto_error *error) {
     if (H5Tis_variable_str(type) > 0) {
         char *borrowed = NULL;
         const hid_t memory = H5Tcopy(H5T_C_S1);
         bool done = memory >= 0 && H5Tset_size(memory, H5T_VARIABLE) >= 0 &&
-                    H5Tset_cset(memory, H5Tget_cset(type)) >= 0 &&
-                    H5Aread(attribute, memory, &borrowed) >= 0;
+                    H5Tset_cset(memory, H5Tget_cset(type)) >= 0;
+        struct rlimit before;
+        const bool limited = memory_limit(&before);
+        done = done && H5Aread(attribute, memory, &borrowed) >= 0;
+        if (limited) setrlimit(RLIMIT_AS, &before);
         if (!done) {
             loader_hdf5_fail(error, "cannot be read");
         } else if (!borrowed || strlen(borrowed) > LOADER_TEXT_BYTES_MAX) {

@@ -19,11 +19,14 @@ static bool stats_print(const struct loader_survey *survey, FILE *out) {
     const double *score = survey->alignment.score;
     uint64_t steps = 0;
     for (uint32_t i = 0; i < index->episode_count; i++) steps += index->episodes[i].steps;
-    fprintf(out,
-            "%u files, %u tasks, %u episodes, %llu steps (those of data.validation_episodes "
-            "are left out: %llu samples)\n",
-            index->file_count, index->task_count, index->episode_count, (unsigned long long)steps,
-            (unsigned long long)index->validation_samples);
+    fprintf(out, "%u file%s, %u task%s, %u episodes, %llu steps\n", index->file_count,
+            index->file_count == 1 ? "" : "s", index->task_count, index->task_count == 1 ? "" : "s",
+            index->episode_count, (unsigned long long)steps);
+    if (index->validation_samples > 0)
+        fprintf(out,
+                "the statistics are those of the training episodes: %llu samples are for "
+                "validation\n",
+                (unsigned long long)index->validation_samples);
     if (survey->alignment_measured)
         fprintf(out, "alignment measured: %s (lag -1 %.3f, 0 %.3f, +1 %.3f)\n",
                 survey->alignment.after ? "after" : "before", score[0], score[1], score[2]);
