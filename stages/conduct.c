@@ -271,6 +271,7 @@ static void conduct_loaders(struct stage_supervisor *supervisor) {
     for (uint32_t i = 0; i < STAGE_LOADERS_MAX; i++) {
         struct stage_process *loader = &supervisor->loaders[i];
         const bool dead = loader->state == STAGE_DONE || loader->state == STAGE_FAILED;
+        if (loader->pid != 0) supervisor->fed_ms = supervisor->now_ms;
         if (!any || i >= supervisor->loader_target) {
             if (loader->state == STAGE_DRAINING)
                 act_ask(supervisor, loader);  // perhaps for more than before
@@ -294,6 +295,17 @@ static bool conduct_trainers_gone(struct stage_supervisor *supervisor) {
             stage_conduct(supervisor, trainer, STAGE_UNWANTED);
     }
     return gone;
+}
+
+// Trainers need loaders to finish a step. When a failure took the last one, they cannot get to
+// their checkpoint, and the newest one stands.
+static void conduct_starved(struct stage_supervisor *supervisor) {
+    if (!supervisor->failing || supervisor->asked_mode == PROTO_STOP_NOW ||
+        supervisor->now_ms - supervisor->fed_ms < STAGE_STARVED_MS)
+        return;
+    say(supervisor,
+        "no loader is left to finish the step: the trainers leave without a checkpoint");
+    supervisor->asked_mode = PROTO_STOP_NOW;
 }
 
 // A new attempt of all ranks.
@@ -341,6 +353,7 @@ void stage_conduct_phase(struct stage_supervisor *supervisor) {
             conduct_start(supervisor);
         break;
     case STAGE_STOPPING:
+        conduct_starved(supervisor);
         if (conduct_trainers_gone(supervisor)) supervisor->phase = STAGE_CLOSING;
         break;
     case STAGE_CLOSING:

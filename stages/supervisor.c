@@ -228,8 +228,9 @@ bool stage_supervise(const struct stage_run *run, int *code, struct proto_error 
         char host[256] = "";
         gethostname(host, sizeof host - 1);
         stage_event(supervisor, "up",
-                    json_pack("{s:i, s:o, s:o}", "pid", (int)getpid(), "host",
-                              proto_json_string(host), "run", proto_json_string(run->folder)));
+                    json_pack("{s:i, s:o, s:o, s:o?}", "pid", (int)getpid(), "host",
+                              proto_json_string(host), "run", proto_json_string(run->folder),
+                              "resumed", run->resumed ? proto_json_string(run->resumed) : NULL));
         for (size_t i = 0; run->notices && i < run->notices->count; i++) {
             const char *line = run->notices->items[i];
             stage_console_say(&supervisor->console, "supervisor", "%s", line);

@@ -26,6 +26,7 @@
 #define STAGE_CHECKPOINT_GRACE_MS 120000  // to finish a step and write a checkpoint
 #define STAGE_DRAIN_GRACE_MS 10000        // to finish what is begun
 #define STAGE_NOW_GRACE_MS 5000           // to leave at once
+#define STAGE_STARVED_MS 2000             // without any loader: a step that is begun never ends
 #define STAGE_STUCK_MS 10000              // without progress while alive: named
 #define STAGE_TURN_MS_MAX 100             // between two looks at the clocks
 
@@ -36,6 +37,7 @@ struct stage_run {
     const char *programs;              // folder of the stage programs
     int output;                        // descriptor for people
     int64_t stuck_ms;                  // 0: STAGE_STUCK_MS
+    const char *resumed;               // checkpoint that it goes on from, or NULL
     const struct proto_list *notices;  // lines to say first; may be NULL
     // Called once when every trainer said that it is ready; may be NULL.
     void (*started)(void *context);
@@ -89,6 +91,7 @@ struct stage_supervisor {
     enum proto_stop asked_mode;
     unsigned interrupts;
     int64_t now_ms, started_ms;
+    int64_t fed_ms;  // when a loader was last alive
 };
 
 // conduct.c - acts on events.

@@ -20,6 +20,7 @@ struct up {
     struct proto_config *config;
     char folder[PROTO_PATH_MAX];  // run folder, real path
     int lock;
+    char *resumed;              // checkpoint that the run goes on from, or NULL
     struct proto_list notices;  // lines to say when the run starts
     bool notice_lost;
 };
@@ -51,7 +52,7 @@ static bool up_folder(struct up *up, struct proto_error *error) {
 
 // A checkpoint that the run goes on from must be whole, and made with the same fixed options.
 static bool up_resume(struct up *up, struct proto_error *error) {
-    char before_path[PROTO_PATH_MAX], line[PROTO_PATH_MAX + 32];
+    char before_path[PROTO_PATH_MAX];
     char *checkpoint = NULL;
     struct proto_config *before = NULL;
     bool done = false;
@@ -64,8 +65,8 @@ static bool up_resume(struct up *up, struct proto_error *error) {
         if (!proto_config_read(before_path, NULL, 0, &before, error)) goto end;
         if (!proto_config_may_resume(before, up->config, up_notice, up, error)) goto end;
     }
-    snprintf(line, sizeof line, "resuming from %s", checkpoint);
-    up_notice(up, line);
+    up->resumed = checkpoint;
+    checkpoint = NULL;  // moved
     done = true;
 end:
     proto_config_free(&before);
@@ -120,6 +121,7 @@ bool stage_up_run(const struct stage_up_settings *settings, int *code, struct pr
                                   .folder = up.folder,
                                   .programs = settings->programs ? settings->programs : programs,
                                   .output = settings->output,
+                                  .resumed = up.resumed,
                                   .notices = &up.notices,
                                   .stuck_ms = settings->stuck_ms,
                                   .started = up_started,
@@ -129,6 +131,7 @@ end:
     if (!done) *code = (int)error->status;
     for (size_t i = 0; i < up.notices.count; i++) free(up.notices.items[i]);
     free(up.notices.items);
+    free(up.resumed);
     if (up.lock >= 0) close(up.lock);
     proto_config_free(&up.config);
     return done;

@@ -11,6 +11,7 @@
 //   fail N TEXT      says that it failed with that status, leaves with it
 //   silent           stops itself (SIGSTOP), so that even its link's thread is still
 //   stuck            lives, works on nothing
+//   hungry           works and never gets to its checkpoint; leaves only when it must now
 //   deaf             works and obeys nothing but a closed line
 //   child            starts a process of its own that never ends, then works
 #include "proto/link.h"
@@ -114,12 +115,13 @@ static int work(struct fake *fake) {
     const char *text = "";
     const bool dies = ordered(fake, "signal", &number, &text);
     const bool stuck = strcmp(fake->order, "stuck") == 0;
+    const bool hungry = strcmp(fake->order, "hungry") == 0;
     const bool deaf = strcmp(fake->order, "deaf") == 0;
     if (dies) ticks = (int)strtol(text, NULL, 10);
     for (int tick = 0;; tick++) {
         if (dies && tick >= ticks) die(number);
         const enum proto_stop stop = proto_link_stop(fake->link);
-        if (stop != PROTO_GO_ON && !deaf) {
+        if (stop != PROTO_GO_ON && !deaf && (!hungry || stop == PROTO_STOP_NOW)) {
             if (!fake->trainer) return 0;
             if (stop == PROTO_STOP_CHECKPOINT)
                 proto_link_event(fake->link, "checkpoint",
@@ -129,7 +131,8 @@ static int work(struct fake *fake) {
         if (!stuck) tell(fake);
         if (fake->trainer) fake->steps = read_number(fake, "steps", STEPS_MAX);
         if (fake->trainer && fake->done >= fake->steps) return 0;
-        struct pollfd set = {.fd = deaf ? -1 : proto_link_descriptor(fake->link), .events = POLLIN};
+        struct pollfd set = {.fd = (deaf || hungry) ? -1 : proto_link_descriptor(fake->link),
+                             .events = POLLIN};
         poll(&set, 1, TICK_MS);
     }
 }
@@ -151,7 +154,7 @@ static int obey(struct fake *fake) {
     if (strcmp(fake->order, "silent") == 0) raise(SIGSTOP);
     if (strcmp(fake->order, "child") == 0 && fork() == 0)
         for (;;) pause();
-    if (strcmp(fake->stage, "index") == 0) return 0;
+    if (strcmp(fake->stage, "index") == 0 && strcmp(fake->order, "stuck") != 0) return 0;
     proto_link_ready(fake->link);
     proto_link_say(fake->link, "%s %u is ready", fake->stage, fake->number);
     return work(fake);

@@ -283,6 +283,34 @@ TEST(up_tells_a_trainer_that_died_instead_of_its_checkpoint) {
     world_close(&world);
 }
 
+TEST(up_does_not_wait_for_a_checkpoint_that_no_loader_can_feed) {
+    struct world world;
+    world_open(&world);
+    world_set(&world, "loader.workers=1");
+    world_order(&world, "loader-0", "fail 3 a.hdf5: damaged\n");
+    world_order(&world, "trainer-0", "hungry\n");
+    world_order(&world, "trainer-1", "hungry\n");
+    world_up(&world);
+    CHECK_INT(world_wait(&world), 3);
+    check_output(&world, "no loader is left to finish the step");
+    check_output(&world, "a.hdf5: damaged");
+    world_close(&world);
+}
+
+TEST(up_interrupted_while_it_indexes_ends_at_once) {
+    struct world world;
+    world_open(&world);
+    world_order(&world, "index-0", "stuck\n");
+    world_up(&world);
+    world_seen(&world, "ready", 1);
+    CHECK(kill(world.up, SIGINT) == 0);
+    CHECK_INT(world_wait(&world), 130);
+    json_t *starts = world_events(&world, "start");
+    CHECK_INT(json_array_size(starts), 1);
+    json_decref(starts);
+    world_close(&world);
+}
+
 TEST(up_killed_leaves_no_child_and_its_next_life_goes_on) {
     struct world world;
     pid_t trainers[2] = {0}, loaders[2] = {0};
@@ -388,6 +416,8 @@ TEST_MAIN(UNIT(up_trains_to_the_end_and_drains_its_loaders),
           UNIT(up_interrupted_waits_for_a_checkpoint_first),
           UNIT(up_interrupted_twice_leaves_at_once),
           UNIT(up_tells_a_trainer_that_died_instead_of_its_checkpoint),
+          UNIT(up_does_not_wait_for_a_checkpoint_that_no_loader_can_feed),
+          UNIT(up_interrupted_while_it_indexes_ends_at_once),
           UNIT(up_killed_leaves_no_child_and_its_next_life_goes_on),
           UNIT(up_refuses_a_folder_that_another_run_holds),
           UNIT(up_scales_its_loaders_within_two_seconds),
