@@ -1,0 +1,258 @@
+// tests/model/rdt_test.c - the network as a whole: gradients against finite differences at odd
+// sizes, no allocation inside a step, the same bits every time, and what it refuses. Values against
+// the official network are rdt_golden's.
+#include "tests/model/device.h"
+
+#include "model/rdt.h"
+#include "model/sampler.h"
+
+#include <malloc.h>
+
+static const struct model_rdt_sizes odd = {.hidden = 20,
+                                           .depth = 3,
+                                           .heads = 2,
+                                           .chunk = 5,
+                                           .width = 7,
+                                           .lang_dim = 9,
+                                           .img_dim = 11,
+                                           .lang_rows = 6,
+                                           .img_history = 1,
+                                           .img_cameras = 2,
+                                           .img_patches = 3,
+                                           .epsilon = MODEL_EPSILON};
+
+struct fixture {
+    struct model_backend *backend;
+    struct model_rdt *rdt;
+    const struct model_parameters *table;
+    float *host, *weights, *gradients;
+    struct model_rdt_call call;
+    uint32_t timesteps[4];
+    float freqs[4];
+};
+
+static void upload_random(struct fixture *f, float *device, size_t n, uint32_t seed) {
+    struct proto_error error = {0};
+    float *host = device_host(n, seed);
+    CHECK_OK(model_backend_upload(f->backend, device, host, n * sizeof *host, &error), error);
+    free(host);
+}
+
+static void fixture_open(struct fixture *f, const struct model_rdt_sizes *sizes, uint32_t threads,
+                         bool training) {
+    struct proto_error error = {0};
+    const struct model_rdt_plan plan = {4, 5, training};
+    *f = (struct fixture){.timesteps = {0, 10, 500, 999}, .freqs = {20, 0, 12.5f, 25}};
+    CHECK_OK(model_backend_open("cpu", threads, &f->backend, &error), error);
+    CHECK_OK(model_rdt_open(f->backend, sizes, &plan, &f->rdt, &error), error);
+    f->table = model_rdt_parameters(f->rdt);
+    const size_t n = f->table->elements;
+    f->host = device_host(n, 1);
+    // every layer alive: random weights of the right size everywhere, gains around 1
+    for (size_t i = 0; i < f->table->count; i++) {
+        const struct model_parameter *p = &f->table->items[i];
+        for (size_t j = 0; j < p->elements; j++) {
+            float *x = &f->host[p->offset + j];
+            *x = p->initial == MODEL_INITIAL_ONE ? 1 + 0.2f * *x : 0.4f * *x;
+        }
+    }
+    f->weights = device_floats(f->backend, f->host, n);
+    f->gradients = device_floats(f->backend, NULL, n);
+    f->call = (struct model_rdt_call){4, 5, f->timesteps, f->freqs};
+    const struct model_rdt_inputs *in = model_rdt_inputs(f->rdt);
+    const size_t row = 4 * sizes->width;
+    upload_random(f, in->state, row, 2);
+    upload_random(f, in->state_mask, row, 3);
+    upload_random(f, in->action_mask, row, 4);
+    upload_random(f, in->lang_tokens, 4 * 5 * sizes->lang_dim, 5);
+    upload_random(f, in->img_tokens, 4 * model_rdt_img_length(sizes) * sizes->img_dim, 6);
+    if (training) {
+        upload_random(f, in->action, row * sizes->chunk, 7);
+        upload_random(f, in->noise, row * sizes->chunk, 8);
+    }
+    const uint8_t mask[20] = {1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0};
+    CHECK_OK(model_backend_upload(f->backend, in->lang_mask, mask, sizeof mask, &error), error);
+}
+static void fixture_close(struct fixture *f) {
+    model_backend_free(f->backend, f->weights);
+    model_backend_free(f->backend, f->gradients);
+    free(f->host);
+    model_rdt_close(&f->rdt);
+    model_backend_close(&f->backend);
+}
+
+static double loss_of(struct fixture *f) {
+    struct proto_error error = {0};
+    double loss = 0;
+    CHECK_OK(model_rdt_train(f->rdt, &f->call, f->weights, f->gradients, 1, &loss, &error), error);
+    return loss;
+}
+
+static double slope_of(struct fixture *f, size_t at, float h) {
+    struct proto_error error = {0};
+    const float was = f->host[at], moves[2] = {was + h, was - h};
+    double losses[2];
+    for (int m = 0; m < 2; m++) {
+        CHECK_OK(model_backend_upload(f->backend, f->weights + at, &moves[m], 4, &error), error);
+        losses[m] = loss_of(f);
+    }
+    CHECK_OK(model_backend_upload(f->backend, f->weights + at, &was, 4, &error), error);
+    return (losses[0] - losses[1]) / ((double)moves[0] - (double)moves[1]);
+}
+
+// Central differences with steps h and h / 2, extrapolated, err by h^4; fp32's rounding of the
+// predictions moves a loss of about 1 (summed in double) by some 2e-7, a slope by 2e-7 / h = 2e-5.
+TEST(gradients_are_slopes_of_the_loss_at_odd_sizes) {
+    for (int stat = MODEL_VARIANCE; stat <= MODEL_MEAN_SQUARE; stat++) {
+        struct fixture f;
+        struct model_rdt_sizes sizes = odd;
+        sizes.norm_stat = (enum model_norm_stat)stat;
+        fixture_open(&f, &sizes, 2, true);
+        (void)loss_of(&f);
+        float *g = device_back(f.backend, f.gradients, f.table->elements);
+        for (size_t i = 0; i < f.table->count; i++) {
+            const struct model_parameter *p = &f.table->items[i];
+            const size_t at = p->offset + (i * 7) % p->elements;
+            const double wide = slope_of(&f, at, 2e-2f), narrow = slope_of(&f, at, 1e-2f);
+            const double slope = (4 * narrow - wide) / 3;
+            TEST_CASE(p->name);
+            CHECK_NEAR(g[at], slope, 1e-4 + 1e-3 * fabs(slope));
+        }
+        free(g);
+        fixture_close(&f);
+    }
+}
+
+TEST(gradients_add_up_and_scale) {
+    struct proto_error error = {0};
+    struct fixture f;
+    fixture_open(&f, &odd, 1, true);
+    (void)loss_of(&f);
+    float *once = device_back(f.backend, f.gradients, f.table->elements);
+    CHECK_OK(model_rdt_train(f.rdt, &f.call, f.weights, f.gradients, 0.5f, NULL, &error), error);
+    float *more = device_back(f.backend, f.gradients, f.table->elements);
+    for (size_t i = 0; i < f.table->elements; i++)
+        CHECK_NEAR(more[i], 1.5 * once[i], 3e-6 * fmax(1e-2, fabs((double)once[i])));
+    free(once);
+    free(more);
+    fixture_close(&f);
+}
+
+TEST(a_step_gives_the_same_bits_every_time) {
+    for (uint32_t threads = 1; threads <= 2; threads++) {
+        float *results[2];
+        double losses[2];
+        size_t n = 0;
+        for (int round = 0; round < 2; round++) {
+            struct fixture f;
+            fixture_open(&f, &odd, threads, true);
+            losses[round] = loss_of(&f);
+            n = f.table->elements;
+            results[round] = device_back(f.backend, f.gradients, n);
+            fixture_close(&f);
+        }
+        CHECK(losses[0] == losses[1]);
+        CHECK(memcmp(results[0], results[1], n * sizeof(float)) == 0);
+        free(results[0]);
+        free(results[1]);
+    }
+}
+
+// Bytes in use and arena bytes of the allocator do not move over twenty steps, and neither does
+// sampling: all memory was planned.
+TEST(a_step_allocates_nothing) {
+    struct proto_error error = {0};
+    struct fixture f;
+    fixture_open(&f, &odd, 2, true);
+    struct model_sampler *sampler = NULL;
+    CHECK_OK(model_sampler_open(f.rdt, 5, &sampler, &error), error);
+    const size_t n = 4u * odd.chunk * odd.width;
+    float *noise = device_host(n, 9), *action = device_host(n, 10);
+    (void)loss_of(&f);
+    CHECK_OK(model_sampler_run(sampler, &f.call, f.weights, noise, action, &error), error);
+    const struct mallinfo2 before = mallinfo2();
+    for (int i = 0; i < 20; i++) {
+        (void)loss_of(&f);
+        CHECK_OK(model_sampler_run(sampler, &f.call, f.weights, noise, action, &error), error);
+    }
+    const struct mallinfo2 after = mallinfo2();
+    CHECK_INT(after.uordblks, before.uordblks);
+    CHECK_INT(after.arena, before.arena);
+    CHECK_INT(after.hblkhd, before.hblkhd);
+    free(noise);
+    free(action);
+    model_sampler_close(&sampler);
+    fixture_close(&f);
+}
+
+// A network opened for inference keeps nothing for a backward pass and predicts the same.
+TEST(prediction_is_the_same_with_and_without_training_memory) {
+    struct proto_error error = {0};
+    const size_t n = 4u * odd.chunk * odd.width;
+    float *noise = device_host(n, 9), *actions[2];
+    size_t bytes[2];
+    for (int training = 0; training < 2; training++) {
+        struct fixture f;
+        struct model_sampler *sampler = NULL;
+        fixture_open(&f, &odd, 2, training);
+        CHECK_OK(model_sampler_open(f.rdt, 3, &sampler, &error), error);
+        actions[training] = device_host(n, 1);
+        CHECK_OK(model_sampler_run(sampler, &f.call, f.weights, noise, actions[training], &error),
+                 error);
+        const struct model_rdt_plan plan = {4, 5, training};
+        CHECK_OK(model_rdt_memory(f.backend, &odd, &plan, &bytes[training], &error), error);
+        model_sampler_close(&sampler);
+        fixture_close(&f);
+    }
+    CHECK(memcmp(actions[0], actions[1], n * sizeof(float)) == 0);
+    CHECK(bytes[0] < bytes[1]);
+    free(noise);
+    free(actions[0]);
+    free(actions[1]);
+}
+
+// State and action masks are two inputs: each alone changes the prediction.
+TEST(state_and_action_masks_are_separate_inputs) {
+    struct proto_error error = {0};
+    struct fixture f;
+    fixture_open(&f, &odd, 1, true);
+    const struct model_rdt_inputs *in = model_rdt_inputs(f.rdt);
+    const double before = loss_of(&f);
+    upload_random(&f, in->state_mask, 4 * odd.width, 77);
+    const double other_state = loss_of(&f);
+    upload_random(&f, in->state_mask, 4 * odd.width, 3);
+    CHECK(loss_of(&f) == before);
+    upload_random(&f, in->action_mask, 4 * odd.width, 77);
+    const double other_action = loss_of(&f);
+    CHECK(before != other_state && before != other_action && other_state != other_action);
+    (void)error;
+    fixture_close(&f);
+}
+
+TEST(calls_outside_the_plan_are_refused) {
+    struct proto_error error = {0};
+    struct fixture f;
+    fixture_open(&f, &odd, 1, false);
+    CHECK(!model_rdt_train(f.rdt, &f.call, f.weights, f.gradients, 1, NULL, &error));
+    CHECK_HAS(error.text, "without training");
+    struct model_rdt_call call = f.call;
+    call.batch = 5;
+    CHECK(!model_rdt_condition(f.rdt, &call, f.weights, &error));
+    CHECK_TEXT(error.text, "a batch of 5 samples, planned for 1..4");
+    call = f.call, call.lang_length = 6;
+    CHECK(!model_rdt_condition(f.rdt, &call, f.weights, &error));
+    CHECK_TEXT(error.text, "an instruction of 6 tokens, planned for 1..5");
+    CHECK(!model_rdt_denoise(f.rdt, &f.call, f.weights, f.weights, 1000, &error));
+    CHECK_HAS(error.text, "timestep 1000");
+    const struct model_rdt_plan plan = {4, 7, false};
+    struct model_rdt *rdt = NULL;
+    CHECK(!model_rdt_open(f.backend, &odd, &plan, &rdt, &error));
+    CHECK_INT(error.status, PROTO_USAGE);
+    fixture_close(&f);
+}
+
+TEST_MAIN(UNIT(gradients_are_slopes_of_the_loss_at_odd_sizes), UNIT(gradients_add_up_and_scale),
+          UNIT(a_step_gives_the_same_bits_every_time), UNIT(a_step_allocates_nothing),
+          UNIT(prediction_is_the_same_with_and_without_training_memory),
+          UNIT(state_and_action_masks_are_separate_inputs),
+          UNIT(calls_outside_the_plan_are_refused))
