@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #define HOLDER_BYTES 320
@@ -25,8 +24,9 @@ bool stage_lock_take(const char *run, int *descriptor, struct proto_error *error
     if (!proto_run_path(run, "lock", path, error)) return false;
     const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (file < 0) return proto_fail_errno(error, PROTO_FAILED, "%s cannot be opened", path);
-    if (flock(file, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK) {
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(file, F_OFD_SETLK, &whole) != 0) {
+        if (errno == EAGAIN || errno == EACCES) {
             lock_holder(file, holder);
             proto_fail(error, PROTO_FAILED,
                        "a run is at work in this folder: %s; stop it with `pipeline down --run %s` "
@@ -58,7 +58,9 @@ bool stage_lock_held(const char *run, pid_t *pid) {
     if (!proto_run_path(run, "lock", path, &ignored)) return false;
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return false;
-    const bool held = flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    // asked without taking it, so that looking at a run never keeps one from starting
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    const bool held = fcntl(file, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
     if (held) {
         lock_holder(file, holder);
         gethostname(host, sizeof host - 1);

@@ -1,5 +1,6 @@
-// stages/lock.h - one `pipeline up` per run folder. The lock is the kernel's (flock), so it ends
-// with its holder however that dies; pid and host inside are for the message to the second one.
+// stages/lock.h - one `pipeline up` per run folder. The lock is the kernel's (of the open file,
+// F_OFD_SETLK), so it ends with its holder however that dies; pid and host inside are for the
+// message to the second one.
 #ifndef STAGES_LOCK_H
 #define STAGES_LOCK_H
 

@@ -157,13 +157,16 @@ bool stage_process_dead(struct stage_process *process, bool *signalled, int *cod
                         char place[static STAGE_PLACE_BYTES]) {
     siginfo_t info = {0};
     if (process->pid == 0 ||
-        waitid(P_PIDFD, (id_t)process->handle, &info, WEXITED | WNOHANG) != 0 || info.si_pid == 0)
+        waitid(P_PIDFD, (id_t)process->handle, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0)
         return false;
+    // what it may have started goes with it, before its number can become anybody else's
+    kill(-process->pid, SIGKILL);
+    waitid(P_PIDFD, (id_t)process->handle, &info, WEXITED);
     *signalled = info.si_code != CLD_EXITED;
     *code = info.si_status;
     place[0] = '\0';
     if (process->place >= 0) proto_place_read(process->place, place, STAGE_PLACE_BYTES);
-    kill(-process->pid, SIGKILL);  // what it may have started; the group outlives its leader
     return true;
 }
 
