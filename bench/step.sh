@@ -1,4 +1,6 @@
 #!/bin/sh
+# bench/step.sh - one training step, against PyTorch.
+#
 # Times one training step of ours and of PyTorch in turn, several rounds, and prints medians and
 # their ratio: hidden 128 and 256, one rank on two threads and two ranks of one thread.
 #

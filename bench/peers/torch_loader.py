@@ -1,3 +1,4 @@
+# bench/peers/torch_loader.py - the peer of bench/loader.sh.
 """The peer of bench/loader_bench: a PyTorch DataLoader with h5py that does the same work per sample.
 
     python3 bench/peers/torch_loader.py RUN [BATCH] [BATCHES]

@@ -1,3 +1,4 @@
+# bench/peers/torch_step.py - the peer of bench/step.sh.
 """The training step of bench/step_bench.c written with ordinary PyTorch modules: the same network
 (RDT with timm 1.0.3's norm), sizes, AdamW, clipping and moving average, fp32, on the CPU.
 

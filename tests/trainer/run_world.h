@@ -152,17 +152,17 @@ static inline int world_loader(const char *run, const char *number) {
         texts[rank] = endpoints[rank];
     }
     struct loader_builder builder = {codec, run};
-    done = done && proto_link_open("loader", (uint32_t)atoi(number), &link, &error);
+    done = done && proto_link_open("loader", (uint32_t)strtoul(number, NULL, 10), &link, &error);
     if (done) {
-        const struct loader_serve_settings settings = {.config = config,
-                                                       .index = index,
-                                                       .codec = codec,
-                                                       .endpoints = texts,
-                                                       .count =
-                                                           (uint32_t)config->trainer.devices.count,
-                                                       .number = (uint32_t)atoi(number),
-                                                       .link = link,
-                                                       .builder = &builder};
+        const struct loader_serve_settings settings = {
+            .config = config,
+            .index = index,
+            .codec = codec,
+            .endpoints = texts,
+            .count = (uint32_t)config->trainer.devices.count,
+            .number = (uint32_t)strtoul(number, NULL, 10),
+            .link = link,
+            .builder = &builder};
         done = loader_serve(&settings, &error);
     }
     proto_link_close(&link);
