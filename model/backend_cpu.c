@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define ALIGNMENT 64
+#define SPLIT_FROM 16384     // elements from which sharing costs less than it saves
 #define ELEMENTS_GRAIN 1024  // elements that are not worth splitting
 
 static struct model_backend_cpu *cpu_of(struct model_backend *backend) {
@@ -78,6 +79,17 @@ struct job {
     size_t count;
 };
 
+// Runs a task, on one thread when there is too little work to share: a fixed function of the
+// shape, so that bits do not vary. Returns the threads that worked.
+static uint32_t run(struct job *job, model_task *task, size_t elements) {
+    if (elements < job->cpu->split_from) {
+        task(job, 0, 1);
+        return 1;
+    }
+    model_pool_run(job->cpu->pool, task, job);
+    return job->cpu->base.threads;
+}
+
 #define DEFINE_ELEMENTWISE(name, args, size)                                                       \
     static void name##_task(void *context, uint32_t thread, uint32_t threads) {                    \
         const struct job *job = context;                                                           \
@@ -89,7 +101,7 @@ struct job {
                            struct proto_error *error) {                                            \
         (void)error;                                                                               \
         struct job job = {.cpu = cpu_of(backend), .a = a};                                         \
-        model_pool_run(job.cpu->pool, name##_task, &job);                                          \
+        (void)run(&job, name##_task, size);                                                        \
         return true;                                                                               \
     }
 DEFINE_ELEMENTWISE(sum_batch, model_sum_batch, a->n)
@@ -107,12 +119,13 @@ static bool cpu_norm(struct model_backend *backend, const struct model_norm *a,
                      struct proto_error *error) {
     (void)error;
     struct job job = {.cpu = cpu_of(backend), .a = a};
-    model_pool_run(job.cpu->pool, norm_task, &job);
+    (void)run(&job, norm_task, a->groups * a->group_rows * a->width);
     return true;
 }
 
-static void add_partial(const struct job *job, size_t from, size_t n, float *sum) {
-    for (uint32_t t = 0; t < job->cpu->base.threads; t++)
+static void add_partial(const struct job *job, uint32_t threads, size_t from, size_t n,
+                        float *sum) {
+    for (uint32_t t = 0; t < threads; t++)
         for (size_t i = 0; i < n; i++) sum[i] += job->partial[t * job->each + from + i];
 }
 
@@ -130,11 +143,16 @@ static bool cpu_norm_backward(struct model_backend *backend, const struct model_
     struct job job = {.cpu = cpu_of(backend), .a = a, .each = a->forward.width + SUM_PAD};
     job.partial = model_backend_cpu_scratch(job.cpu, job.each, error);
     if (!job.partial) return false;
-    model_pool_run(job.cpu->pool, norm_backward_task, &job);
-    add_partial(&job, 0, a->forward.width, a->dgain);
+    const size_t elements = a->forward.groups * a->forward.group_rows * a->forward.width;
+    const uint32_t threads = run(&job, norm_backward_task, elements);
+    add_partial(&job, threads, 0, a->forward.width, a->dgain);
     return true;
 }
 
+// In elements of an elementwise operation.
+static size_t attention_work(const struct model_attention *a) {
+    return a->batch * a->heads * (a->queries + a->keys) * a->head_width;
+}
 static void attention_task(void *context, uint32_t thread, uint32_t threads) {
     const struct job *job = context;
     const struct model_attention *a = job->a;
@@ -147,7 +165,7 @@ static bool cpu_attention(struct model_backend *backend, const struct model_atte
     job.each = job.cpu->loops->attention_scratch(a);
     job.partial = model_backend_cpu_scratch(job.cpu, job.each, error);
     if (!job.partial) return false;
-    model_pool_run(job.cpu->pool, attention_task, &job);
+    (void)run(&job, attention_task, attention_work(a));
     return true;
 }
 
@@ -169,9 +187,9 @@ static bool cpu_attention_backward(struct model_backend *backend,
     job.each = job.cpu->loops->attention_scratch(&a->forward) + 2 * width;
     job.partial = model_backend_cpu_scratch(job.cpu, job.each, error);
     if (!job.partial) return false;
-    model_pool_run(job.cpu->pool, attention_backward_task, &job);
-    add_partial(&job, 0, width, a->dq_gain);
-    add_partial(&job, width, width, a->dk_gain);
+    const uint32_t threads = run(&job, attention_backward_task, attention_work(&a->forward));
+    add_partial(&job, threads, 0, width, a->dq_gain);
+    add_partial(&job, threads, width, width, a->dk_gain);
     return true;
 }
 
@@ -184,7 +202,7 @@ static bool total_of(struct model_backend *backend, const void *a, size_t n, mod
     struct job job = {.cpu = cpu_of(backend), .a = a, .count = chunks_of(n)};
     job.partial = model_backend_cpu_scratch(job.cpu, 2 * job.count, error);
     if (!job.partial) return false;
-    model_pool_run(job.cpu->pool, task, &job);
+    (void)run(&job, task, n);
     const double *sums = (const double *)(void *)job.partial;
     *total = 0;
     for (size_t i = 0; i < job.count; i++) *total += sums[i];
@@ -292,6 +310,7 @@ bool model_backend_cpu_open_set(uint32_t threads, const char *set, struct model_
     cpu->base.ops = &model_ops_cpu;
     cpu->base.threads = threads > 0 ? threads : cores_allowed();
     cpu->loops = loops;
+    cpu->split_from = set ? 0 : SPLIT_FROM;
     if (!model_pool_new(cpu->base.threads, &cpu->pool, error)) {
         free(cpu);
         return false;

@@ -10,7 +10,8 @@
 // threads 0: one per core that this process may use.
 PROTO_MUST_CHECK bool model_backend_cpu_open(uint32_t threads, struct model_backend **backend,
                                              struct proto_error *error);
-// As open, with the loops of one instruction set ("sse4", "avx2", "avx512", "plain"), for tests;
+// As open, with the loops of one instruction set ("sse4", "avx2", "avx512", "plain"), for tests,
+// and with every operation shared by all threads, however small it is;
 // PROTO_MISSING when this machine lacks it.
 PROTO_MUST_CHECK bool model_backend_cpu_open_set(uint32_t threads, const char *set,
                                                  struct model_backend **backend,
@@ -20,7 +21,8 @@ struct model_backend_cpu {
     struct model_backend base;
     const struct model_loops *loops;
     struct model_pool *pool;
-    float *scratch;  // grows when a shape needs more than any before
+    size_t split_from;  // elements from which an operation is shared by the threads
+    float *scratch;     // grows when a shape needs more than any before
     size_t scratch_elements;
 };
 

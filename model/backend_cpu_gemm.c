@@ -75,7 +75,7 @@ bool model_cpu_gemm(struct model_backend *backend, const struct model_gemm *a,
         a->b_stride > INT_MAX || a->d_stride > INT_MAX)
         return proto_fail(error, PROTO_FAILED, "gemm: [%zu, %zu] x %zu is too large", a->m, a->n,
                           a->k);
-    if ((double)a->m * (double)a->n * (double)a->k < SMALL_WORK) {
+    if (cpu->split_from > 0 && (double)a->m * (double)a->n * (double)a->k < SMALL_WORK) {
         run_rows(cpu->loops, a, 0, a->m);
         return true;
     }

@@ -30,6 +30,13 @@ bool model_cpu_sinusoid(struct model_backend *backend, const struct model_sinuso
     return true;
 }
 
+static void run(struct input_job *job, model_task *task, size_t elements) {
+    if (elements < job->cpu->split_from)
+        task(job, 0, 1);
+    else
+        model_pool_run(job->cpu->pool, task, job);
+}
+
 static void tokens_task(void *context, uint32_t thread, uint32_t threads) {
     const struct input_job *job = context;
     const struct model_tokens *a = job->a;
@@ -53,7 +60,7 @@ bool model_cpu_tokens(struct model_backend *backend, const struct model_tokens *
                       struct proto_error *error) {
     (void)error;
     struct input_job job = {.cpu = (struct model_backend_cpu *)backend, .a = a};
-    model_pool_run(job.cpu->pool, tokens_task, &job);
+    run(&job, tokens_task, a->batch * a->chunk * a->width * 2);
     return true;
 }
 
@@ -77,7 +84,7 @@ bool model_cpu_concat(struct model_backend *backend, const struct model_concat *
                       struct proto_error *error) {
     (void)error;
     struct input_job job = {.cpu = (struct model_backend_cpu *)backend, .a = a};
-    model_pool_run(job.cpu->pool, concat_task, &job);
+    run(&job, concat_task, a->batch * a->rest_rows * a->width);
     return true;
 }
 
@@ -101,7 +108,7 @@ bool model_cpu_concat_backward(struct model_backend *backend, const struct model
                                struct proto_error *error) {
     (void)error;
     struct input_job job = {.cpu = (struct model_backend_cpu *)backend, .a = a};
-    model_pool_run(job.cpu->pool, concat_backward_task, &job);
+    run(&job, concat_backward_task, a->batch * a->rest_rows * a->width);
     return true;
 }
 

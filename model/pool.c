@@ -11,10 +11,17 @@
 
 #define SPINS 3000  // some 50 us with the pause instruction
 
+// A worker allocates and frees nothing, so that the allocator makes it no cache of its own.
+struct worker {
+    struct model_pool *pool;
+    uint32_t thread;
+    pthread_t id;
+};
+
 struct model_pool {
     uint32_t threads;  // with the caller
     uint32_t started;
-    pthread_t *workers;  // [threads - 1]
+    struct worker *workers;  // [threads - 1]
     model_task *task;
     void *context;
     atomic_uint generation;  // of the newest task
@@ -22,11 +29,6 @@ struct model_pool {
     atomic_bool stop;
     pthread_mutex_t mutex;
     pthread_cond_t begun, done;
-};
-
-struct worker {
-    struct model_pool *pool;
-    uint32_t thread;
 };
 
 static void relax(void) {
@@ -52,10 +54,9 @@ static unsigned wait_for_task(struct model_pool *pool, unsigned seen) {
 }
 
 static void *work(void *argument) {
-    struct worker *worker = argument;
+    const struct worker *worker = argument;
     struct model_pool *pool = worker->pool;
     const uint32_t thread = worker->thread;
-    free(worker);
     for (unsigned seen = 0;;) {
         seen = wait_for_task(pool, seen);
         if (atomic_load(&pool->stop)) return NULL;
@@ -92,13 +93,10 @@ bool model_pool_new(uint32_t threads, struct model_pool **out, struct proto_erro
     pthread_sigmask(SIG_SETMASK, &all, &before);
     bool done = true;
     while (done && pool->started + 1 < threads) {
-        struct worker *worker = proto_alloc(sizeof *worker, error);
-        done = worker != NULL;
-        if (!done) break;
+        struct worker *worker = &pool->workers[pool->started];
         *worker = (struct worker){.pool = pool, .thread = pool->started + 1};
-        errno = pthread_create(&pool->workers[pool->started], NULL, work, worker);
+        errno = pthread_create(&worker->id, NULL, work, worker);
         if (errno != 0) {
-            free(worker);
             done = proto_fail_errno(error, PROTO_EXHAUSTED, "cannot start thread %u of %u",
                                     pool->started + 2, threads);
             break;
@@ -119,7 +117,7 @@ void model_pool_free(struct model_pool **out) {
     if (!pool) return;
     atomic_store(&pool->stop, true);
     begin(pool);
-    for (uint32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i], NULL);
+    for (uint32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].id, NULL);
     free(pool->workers);
     pthread_mutex_destroy(&pool->mutex);
     pthread_cond_destroy(&pool->begun);
