@@ -175,7 +175,11 @@ int main(int count, char **words) {
         fprintf(stderr, "%s\n", error.text);
         return PROTO_USAGE;
     }
-    printf("started as %s %u\n", fake.stage, fake.number);
+    const char *threads = getenv("OPENBLAS_NUM_THREADS"), *debug = getenv("NCCL_DEBUG");
+    printf("started as %s %u: threads %s, NCCL_DEBUG %s, words:", fake.stage, fake.number,
+           threads ? threads : "-", debug ? debug : "-");
+    for (int i = 1; i < count; i++) printf(" %s", words[i]);
+    printf("\n");
     fflush(stdout);
     if (fake.trainer) {
         fake.steps = read_number(&fake, "steps", STEPS_MAX);

@@ -109,6 +109,13 @@ static inline void world_text(const struct world *world, char *text, size_t size
         fail_msg(__VA_ARGS__);                                                                     \
     } while (0)
 
+// What `up` has printed holds `part`.
+static inline void world_says(const struct world *world, const char *part) {
+    static char text[65536];
+    world_text(world, text, sizeof text);
+    CHECK_HAS(text, part);
+}
+
 // The exit code of `up`.
 static inline int world_wait(struct world *world) {
     const int64_t end_ms = stage_now_ms() + WORLD_DEADLINE_MS;
@@ -210,6 +217,17 @@ static inline void world_reach(struct world *world, const char *stage, const cha
 static inline void world_running(struct world *world) {
     world_up(world);
     world_seen(world, "ready", 4);
+}
+
+// Lets the trainers finish.
+static inline void world_finishes(struct world *world) {
+    world_order(world, "steps", "1\n");
+    const int code = world_wait(world);
+    if (code != 0) WORLD_FAIL(world, "exit %d", code);
+}
+
+static inline int64_t integer_of(const json_t *object, const char *key) {
+    return (int64_t)json_integer_value(json_object_get(object, key));
 }
 
 static inline void world_close(struct world *world) {

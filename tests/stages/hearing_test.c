@@ -1,0 +1,42 @@
+// tests/stages/hearing_test.c - what a run makes of silence and of life without progress. Oracle:
+// heartbeats come every PROTO_PROGRESS_MS, so a timeout of 1 s and a patience of 700 ms are several
+// of them.
+#include "tests/stages/world.h"
+
+TEST(up_kills_and_restarts_a_silent_stage) {
+    struct world world;
+    world_open(&world);
+    world_set(&world, "supervisor.heartbeat_timeout_s=1");
+    world_order(&world, "loader-1", "silent\n");
+    world_up(&world);
+    json_t *silent = world_event(&world, "silent", 1);
+    CHECK_INT(integer_of(silent, "number"), 1);
+    json_decref(silent);
+    world_seen(&world, "ready", 4);
+    world_says(&world, "loader 1: silent for");
+    CHECK(kill(world.up, SIGTERM) == 0);
+    CHECK_INT(world_wait(&world), 143);
+    world_close(&world);
+}
+
+TEST(up_names_a_stage_that_lives_without_progress) {
+    struct world world;
+    world_open(&world);
+    world.stuck_ms = 700;
+    world_order(&world, "loader-1", "stuck\n");
+    world_running(&world);
+    json_t *stuck = world_event(&world, "stuck", 1);
+    CHECK_INT(integer_of(stuck, "number"), 1);
+    json_decref(stuck);
+    json_t *status = world_status(&world);
+    char *text = json_dumps(status, JSON_COMPACT);
+    CHECK_HAS(text, "alive, no progress for ");
+    free(text);
+    json_decref(status);
+    CHECK(kill(world.up, SIGTERM) == 0);
+    CHECK_INT(world_wait(&world), 143);
+    world_close(&world);
+}
+
+TEST_MAIN(UNIT(up_kills_and_restarts_a_silent_stage),
+          UNIT(up_names_a_stage_that_lives_without_progress))
