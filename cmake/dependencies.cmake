@@ -13,3 +13,22 @@ pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
   pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
 endif()
+
+# The simulator: libmujoco and its headers come from the user cache that scripts/fetch_simulator
+# fills; only the versioned library name is in there, so it is imported by its full path.
+pkg_check_modules(libxml2 REQUIRED IMPORTED_TARGET libxml-2.0)
+pkg_check_modules(libpng REQUIRED IMPORTED_TARGET libpng)
+if(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
+  set(PIPELINE_CACHE $ENV{XDG_CACHE_HOME}/pipeline)
+else()
+  set(PIPELINE_CACHE $ENV{HOME}/.cache/pipeline)
+endif()
+set(MUJOCO_ROOT ${PIPELINE_CACHE}/mujoco-3.3.2/mujoco CACHE PATH "libmujoco 3.3.2 and its headers")
+if(EXISTS ${MUJOCO_ROOT}/libmujoco.so.3.3.2)
+  add_library(mujoco SHARED IMPORTED)
+  set_target_properties(mujoco PROPERTIES IMPORTED_LOCATION ${MUJOCO_ROOT}/libmujoco.so.3.3.2
+      IMPORTED_SONAME libmujoco.so.3.3.2)
+  target_include_directories(mujoco SYSTEM INTERFACE ${MUJOCO_ROOT}/include)
+else()
+  message(STATUS "no libmujoco in ${MUJOCO_ROOT}: the evaluator is not built (scripts/setup.sh fetches it)")
+endif()
