@@ -55,7 +55,7 @@ struct proto_link {
     json_t *counters;  // of the newest progress, NULL before the first
     void (*on_stop)(void *context);
     void *on_stop_context;
-    bool on_stop_called;
+    bool on_stop_called, on_stop_runs;
 };
 
 // What a signal handler may touch. One link a process, so one of these.
@@ -162,9 +162,14 @@ static void stop_raise(struct proto_link *link, enum proto_stop stop) {
     pthread_mutex_lock(&link->lock);
     void (*on_stop)(void *context) = link->on_stop_called ? NULL : link->on_stop;
     void *context = link->on_stop_context;
-    if (on_stop) link->on_stop_called = true;
+    if (on_stop) link->on_stop_called = link->on_stop_runs = true;
     pthread_mutex_unlock(&link->lock);
-    if (on_stop) on_stop(context);
+    if (!on_stop) return;
+    on_stop(context);
+    pthread_mutex_lock(&link->lock);
+    link->on_stop_runs = false;
+    pthread_cond_broadcast(&link->changed);
+    pthread_mutex_unlock(&link->lock);
 }
 
 static void refused_report(void *context, const struct proto_error *error) {
@@ -409,9 +414,12 @@ int proto_link_descriptor(const struct proto_link *link) { return link->stop_eve
 void proto_link_on_stop_now(struct proto_link *link, void (*on_stop)(void *context),
                             void *context) {
     pthread_mutex_lock(&link->lock);
+    // what it was given may go away once this returns
+    while (link->on_stop_runs) pthread_cond_wait(&link->changed, &link->lock);
     link->on_stop = on_stop;
     link->on_stop_context = context;
-    const bool late = atomic_load(&link->asked) == PROTO_STOP_NOW && !link->on_stop_called;
+    const bool late =
+        on_stop && atomic_load(&link->asked) == PROTO_STOP_NOW && !link->on_stop_called;
     if (late) link->on_stop_called = true;
     pthread_mutex_unlock(&link->lock);
     if (late) on_stop(context);

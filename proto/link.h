@@ -62,7 +62,9 @@ int proto_link_signal(const struct proto_link *link);
 bool proto_link_supervised(const struct proto_link *link);
 // Becomes readable when a stop was asked for: put it into poll sets. Never read it.
 int proto_link_descriptor(const struct proto_link *link);
-// Calls `on_stop` from the link's thread once when PROTO_STOP_NOW arrives (to abort a collective).
+// Calls `on_stop` from the link's thread once when PROTO_STOP_NOW arrives (to abort a collective);
+// at once when it has arrived already. NULL ends that: once this returns, the callback does not run
+// any more, and what it was given may be freed. Never called from the callback.
 void proto_link_on_stop_now(struct proto_link *link, void (*on_stop)(void *context), void *context);
 
 void proto_link_ready(struct proto_link *link);
