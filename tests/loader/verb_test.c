@@ -172,6 +172,21 @@ TEST(check_says_no_with_the_code_of_the_reason) {
     end();
 }
 
+TEST(check_tells_how_channels_depart_from_what_pretrained_weights_saw) {
+    char set[400];
+    begin(&(struct demo_file){.demos = 4, .steps = 30});
+    toml_write("");
+    snprintf(set, sizeof set, "model.pretrained=%s", folder);  // no weights in it: not the matter
+    CHECK_INT(RUN("check", toml), PROTO_DONE);
+    CHECK(!strstr(out, "arrives as"));
+    CHECK(RUN("check", toml, "--set", set) != PROTO_DONE);
+    CHECK_HAS(out, "state  joint_pos.0      arrives as (x - ");
+    CHECK(!strstr(out, "action gripper"));  // a gripper command is not scaled
+    RUN("check", toml, "--set", set, "--set", "data.transform=identity");
+    CHECK(!strstr(out, "arrives as"));
+    end();
+}
+
 TEST(stats_shows_a_file_without_images_and_without_validation) {
     begin(&(struct demo_file){.demos = 3, .steps = 30, .robomimic = true});
     const hid_t file = demo_file_edit(path);
@@ -242,6 +257,7 @@ TEST_MAIN(UNIT(command_lines_that_are_wrong_are_refused_with_what_would_be_right
           UNIT(numbers_on_the_command_line_are_bounded),
           UNIT(check_prints_every_channel_and_says_that_training_may_start),
           UNIT(check_says_no_with_the_code_of_the_reason),
+          UNIT(check_tells_how_channels_depart_from_what_pretrained_weights_saw),
           UNIT(stats_shows_a_file_without_images_and_without_validation),
           UNIT(sample_shows_the_numbers_of_the_file_beside_the_encoded_ones),
           UNIT(data_paths_are_quoted))
