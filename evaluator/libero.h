@@ -54,6 +54,9 @@ PROTO_MUST_CHECK bool evaluator_rows_read(const char *path, struct evaluator_row
                                           struct proto_error *error);
 PROTO_MUST_CHECK bool evaluator_rows_parse(const uint8_t *bytes, size_t size,
                                            struct evaluator_rows *rows, struct proto_error *error);
+// Are the rows of a model with nq and nv? PROTO_DAMAGED with both widths otherwise.
+PROTO_MUST_CHECK bool evaluator_rows_fit(const struct evaluator_rows *rows, uint32_t nq,
+                                         uint32_t nv, struct proto_error *error);
 void evaluator_rows_free(struct evaluator_rows *rows);
 
 #endif
