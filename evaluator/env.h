@@ -51,12 +51,15 @@ void evaluator_env_free(struct evaluator_env **env);
 // numpy.random.seed: what the next reset draws from. Also makes the next reset the first after
 // construction (LIBERO draws more at each further one).
 void evaluator_env_seed(struct evaluator_env *env, uint32_t seed);
+// The same for a recording of one process: the next reset is the one after `resets` others.
+void evaluator_env_seed_after(struct evaluator_env *env, uint32_t seed, uint32_t resets);
 PROTO_MUST_CHECK bool evaluator_env_reset(struct evaluator_env *env, struct proto_error *error);
 // set_init_state: time, qpos, qvel; controller goal, gripper and warm start stay as they are.
 PROTO_MUST_CHECK bool evaluator_env_set_state(struct evaluator_env *env, const double *state,
                                               uint32_t width, struct proto_error *error);
 void evaluator_env_state(const struct evaluator_env *env, double *state);  // [state_width]
-// Fixture poses, for replays whose seed is unknown: pos[3], quat[4] wxyz of fixture's body.
+// Fixture poses, for replays whose seed is unknown: pos[3], quat[4] wxyz of fixture's body. Takes
+// effect with the next state that is set, and lasts until the next reset.
 PROTO_MUST_CHECK bool evaluator_env_place_fixture(struct evaluator_env *env, const char *name,
                                                   const double pos[3], const double quat[4],
                                                   struct proto_error *error);
@@ -96,7 +99,12 @@ void evaluator_env_keep_pictures(struct evaluator_env *env, bool on);
 // For drawing and tests: the model (with this environment's fixture poses and colours) and data.
 struct mjModel_ *evaluator_env_model(struct evaluator_env *env);
 struct mjData_ *evaluator_env_data(struct evaluator_env *env);
-// The data as drawing should see it for the last observation.
+// Model and data as drawing should see them for the last observation (colours change after it was
+// taken); the present ones while pictures are not kept.
+const struct mjModel_ *evaluator_env_picture_model(const struct evaluator_env *env);
 struct mjData_ *evaluator_env_picture(struct evaluator_env *env);
+// Calls seen(context, substep) after each substep, for traces; NULL: no more.
+void evaluator_env_watch(struct evaluator_env *env, void (*seen)(void *context, uint32_t substep),
+                         void *context);
 
 #endif
