@@ -15,6 +15,6 @@ bool evaluator_camera_open(struct evaluator_world *world, const char *render, ui
 
 bool evaluator_camera_draw(struct evaluator_camera *camera, struct evaluator_env *env,
                            const char *name, uint8_t *rgb, struct proto_error *error) {
-    return evaluator_camera_draw_data(camera, evaluator_env_model(env), evaluator_env_picture(env),
-                                      name, rgb, error);
+    return evaluator_camera_draw_data(camera, evaluator_env_picture_model(env),
+                                      evaluator_env_picture(env), name, rgb, error);
 }
