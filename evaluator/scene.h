@@ -16,6 +16,7 @@
 struct evaluator_category {
     const char *name;    // "wooden_cabinet"
     const char *folder;  // below assets: "articulated_objects", ...
+    const char *file;    // stem of the XML when it is not the name; else NULL
     // joint thresholds and what reset samples, rotations at placement: see scene_categories.c
     struct {
         double low, high;
@@ -27,6 +28,12 @@ struct evaluator_category {
     } rotation[2];  // axis 0: unused
 };
 const struct evaluator_category *evaluator_category_find(const char *name);  // NULL: unknown
+const struct evaluator_category *evaluator_categories(size_t *count);        // the whole table
+// Where the XML of a category lies. PROTO_MISSING, naming it: it is not there.
+PROTO_MUST_CHECK bool evaluator_category_path(const struct evaluator_libero *libero,
+                                              const struct evaluator_category *category,
+                                              char path[EVALUATOR_PATH_MAX],
+                                              struct proto_error *error);
 
 // An object or fixture of the scene, with what placement and predicates need of its XML.
 struct evaluator_thing {
@@ -61,6 +68,12 @@ struct evaluator_scene {
 PROTO_MUST_CHECK bool evaluator_scene_compose(const struct evaluator_libero *libero,
                                               const char *bddl_path, struct evaluator_scene **scene,
                                               struct proto_error *error);
+// Compiles the scene: a second or so, most of it reading meshes. The caller frees *model with
+// mj_deleteModel. PROTO_MISSING, naming them: asset files are not there. PROTO_DAMAGED, naming the
+// file where that is known: a mesh, texture or element that libmujoco does not take.
+struct mjModel_;
+PROTO_MUST_CHECK bool evaluator_scene_compile(const struct evaluator_scene *scene,
+                                              struct mjModel_ **model, struct proto_error *error);
 void evaluator_scene_free(struct evaluator_scene **scene);
 
 #endif
