@@ -2,9 +2,9 @@
 // what to do about it. It looks and changes nothing.
 #include "proto/libero_root.h"
 #include "proto/run.h"
+#include "proto/words.h"
 #include "stages/programs.h"
 #include "stages/verb.h"
-#include "stages/words.h"
 
 #include <glob.h>
 #include <jansson.h>
@@ -224,12 +224,12 @@ static json_t *findings_new(void) {
 int stage_doctor(int count, char **words) {
     bool json = false;
     const char *root = "";
-    const struct stage_word options[] = {{"--json", STAGE_WORD_FLAG, &json},
-                                         {"--libero", STAGE_WORD_TEXT, &root}};
+    const struct proto_word options[] = {{"--json", PROTO_WORD_FLAG, &json},
+                                         {"--libero", PROTO_WORD_TEXT, &root}};
     const char *rest[1];
     size_t rest_count;
     struct proto_error error = {0};
-    if (!stage_words_read(count, words, options, PROTO_COUNT(options), rest, 0, &rest_count,
+    if (!proto_words_read(count, words, options, PROTO_COUNT(options), rest, 0, &rest_count,
                           &error))
         return proto_error_print("pipeline doctor", &error);
     json_t *findings = findings_new(), *libero = libero_new(root);

@@ -1,10 +1,10 @@
 // stages/logs.c - `pipeline logs`: what the stages wrote to RUN/logs/<stage>-<n>.log, each line
 // behind its stage, all or from now on.
 #include "proto/files.h"
+#include "proto/words.h"
 #include "stages/client.h"
 #include "stages/lock.h"
 #include "stages/verb.h"
-#include "stages/words.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -133,10 +133,10 @@ int stage_logs(int count, char **words) {
     const char *given = NULL;
     char run[PROTO_PATH_MAX];
     size_t rest = 0;
-    const struct stage_word options[] = {{"-f", STAGE_WORD_FLAG, &logs.follow},
-                                         {"--follow", STAGE_WORD_FLAG, &logs.follow},
-                                         {"--run", STAGE_WORD_TEXT, &given}};
-    bool done = stage_words_read(count, words, options, PROTO_COUNT(options), &logs.wanted, 1,
+    const struct proto_word options[] = {{"-f", PROTO_WORD_FLAG, &logs.follow},
+                                         {"--follow", PROTO_WORD_FLAG, &logs.follow},
+                                         {"--run", PROTO_WORD_TEXT, &given}};
+    bool done = proto_words_read(count, words, options, PROTO_COUNT(options), &logs.wanted, 1,
                                  &rest, &error) &&
                 stage_run_find(given, run, &error) &&
                 proto_run_path(run, "logs", logs.folder, &error) &&

@@ -1,7 +1,7 @@
 // stages/scale.c - `pipeline scale loader=N` and `pipeline down`: requests to a live run.
+#include "proto/words.h"
 #include "stages/client.h"
 #include "stages/verb.h"
-#include "stages/words.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -31,8 +31,8 @@ int stage_scale(int count, char **words) {
     size_t rest = 0;
     long wanted = 0;
     json_t *answer = NULL;
-    const struct stage_word options[] = {{"--run", STAGE_WORD_TEXT, &given}};
-    if (!stage_words_read(count, words, options, PROTO_COUNT(options), &what, 1, &rest, &error))
+    const struct proto_word options[] = {{"--run", PROTO_WORD_TEXT, &given}};
+    if (!proto_words_read(count, words, options, PROTO_COUNT(options), &what, 1, &rest, &error))
         return proto_error_print("pipeline scale", &error);
     if (rest == 0) {
         proto_fail(&error, PROTO_USAGE, "how many? usage: pipeline scale loader=N");
@@ -60,9 +60,9 @@ int stage_down(int count, char **words) {
     size_t rest = 0;
     int line = -1;
     json_t *answer = NULL;
-    const struct stage_word options[] = {{"--run", STAGE_WORD_TEXT, &given},
-                                         {"--now", STAGE_WORD_FLAG, &now}};
-    if (!stage_words_read(count, words, options, PROTO_COUNT(options), NULL, 0, &rest, &error) ||
+    const struct proto_word options[] = {{"--run", PROTO_WORD_TEXT, &given},
+                                         {"--now", PROTO_WORD_FLAG, &now}};
+    if (!proto_words_read(count, words, options, PROTO_COUNT(options), NULL, 0, &rest, &error) ||
         !stage_run_find(given, run, &error) || !stage_client_open(run, &line, &error))
         return proto_error_print("pipeline down", &error);
     if (!stage_client_ask(line, json_pack("{s:s, s:b}", "verb", "down", "now", (int)now), &answer,

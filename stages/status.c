@@ -2,11 +2,11 @@
 // run that is not alive, what its files tell.
 #include "proto/checkpoint.h"
 #include "proto/json.h"
+#include "proto/words.h"
 #include "stages/client.h"
 #include "stages/clock.h"
 #include "stages/console.h"
 #include "stages/verb.h"
-#include "stages/words.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -170,10 +170,10 @@ int stage_status(int count, char **words) {
     const char *given = NULL;
     char run[PROTO_PATH_MAX];
     size_t rest = 0;
-    const struct stage_word options[] = {{"--json", STAGE_WORD_FLAG, &as_json},
-                                         {"--watch", STAGE_WORD_FLAG, &watch},
-                                         {"--run", STAGE_WORD_TEXT, &given}};
-    if (!stage_words_read(count, words, options, PROTO_COUNT(options), NULL, 0, &rest, &error) ||
+    const struct proto_word options[] = {{"--json", PROTO_WORD_FLAG, &as_json},
+                                         {"--watch", PROTO_WORD_FLAG, &watch},
+                                         {"--run", PROTO_WORD_TEXT, &given}};
+    if (!proto_words_read(count, words, options, PROTO_COUNT(options), NULL, 0, &rest, &error) ||
         !stage_run_find(given, run, &error))
         return proto_error_print("pipeline status", &error);
     const bool redraw = watch && !as_json && isatty(STDOUT_FILENO);

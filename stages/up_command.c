@@ -1,8 +1,8 @@
 // stages/up_command.c - the command line of `pipeline up`.
+#include "proto/words.h"
 #include "stages/detach.h"
 #include "stages/up.h"
 #include "stages/verb.h"
-#include "stages/words.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,12 +19,12 @@ int stage_up(int count, char **words) {
     bool detach = false;
     const char *file = NULL;
     size_t rest = 0;
-    struct stage_texts sets = {.items = proto_alloc_array((size_t)count, sizeof(char *), &error)};
-    const struct stage_word options[] = {{"--set", STAGE_WORD_TEXTS, &sets},
-                                         {"--detach", STAGE_WORD_FLAG, &detach}};
+    struct proto_texts sets = {.items = proto_alloc_array((size_t)count, sizeof(char *), &error)};
+    const struct proto_word options[] = {{"--set", PROTO_WORD_TEXTS, &sets},
+                                         {"--detach", PROTO_WORD_FLAG, &detach}};
     int code = PROTO_FAILED;
     if (!sets.items ||
-        !stage_words_read(count, words, options, PROTO_COUNT(options), &file, 1, &rest, &error)) {
+        !proto_words_read(count, words, options, PROTO_COUNT(options), &file, 1, &rest, &error)) {
         code = proto_error_print("pipeline up", &error);
     } else if (rest == 0) {
         proto_fail(&error, PROTO_USAGE, "which configuration? usage: pipeline up %s",

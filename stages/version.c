@@ -2,9 +2,9 @@
 // this program, how it was compiled, and the libraries it runs with.
 #include "proto/toml_shim.h"
 #include "proto/wire.h"
+#include "proto/words.h"
 #include "stages/probe.h"
 #include "stages/verb.h"
-#include "stages/words.h"
 
 #include <jansson.h>
 #include <lz4.h>
@@ -108,11 +108,11 @@ static void print_lines(const json_t *versions) {
 
 int stage_version(int count, char **words) {
     bool json = false;
-    const struct stage_word options[] = {{"--json", STAGE_WORD_FLAG, &json}};
+    const struct proto_word options[] = {{"--json", PROTO_WORD_FLAG, &json}};
     const char *rest[1];
     size_t rest_count;
     struct proto_error error = {0};
-    if (!stage_words_read(count, words, options, PROTO_COUNT(options), rest, 0, &rest_count,
+    if (!proto_words_read(count, words, options, PROTO_COUNT(options), rest, 0, &rest_count,
                           &error))
         return proto_error_print("pipeline version", &error);
     json_t *versions = versions_new();

@@ -1,26 +1,26 @@
-// tests/stages/words_test.c - how the words behind a verb are read, and what is said about those
+// tests/proto/words_test.c - how the words behind a verb are read, and what is said about those
 // that cannot be.
 #include "tests/check.h"
 
-#include "stages/words.h"
+#include "proto/words.h"
 
 static const char *run;
 static bool json;
-static struct stage_texts sets;
+static struct proto_texts sets;
 static const char *set_items[8];
-static const struct stage_word options[] = {{"--run", STAGE_WORD_TEXT, &run},
-                                            {"--json", STAGE_WORD_FLAG, &json},
-                                            {"--set", STAGE_WORD_TEXTS, &sets},
-                                            {"-f", STAGE_WORD_FLAG, &json}};
+static const struct proto_word options[] = {{"--run", PROTO_WORD_TEXT, &run},
+                                            {"--json", PROTO_WORD_FLAG, &json},
+                                            {"--set", PROTO_WORD_TEXTS, &sets},
+                                            {"-f", PROTO_WORD_FLAG, &json}};
 
 static bool read_words(const char *const *words, const char **rest, size_t *rest_count,
                        struct proto_error *error) {
     int count = 0;
     run = NULL;
     json = false;
-    sets = (struct stage_texts){.items = set_items};
+    sets = (struct proto_texts){.items = set_items};
     while (words[count]) count++;
-    return stage_words_read(count, (char **)(uintptr_t)words, options, PROTO_COUNT(options), rest,
+    return proto_words_read(count, (char **)(uintptr_t)words, options, PROTO_COUNT(options), rest,
                             1, rest_count, error);
 }
 
@@ -71,6 +71,24 @@ TEST(words_that_cannot_be_meant_are_refused_by_name) {
     TEST_CASE("");
 }
 
-TEST_MAIN(UNIT(words_are_options_in_both_forms_and_the_rest),
+TEST(words_numbers_are_digits_within_a_limit) {
+    static const char *const bad[] = {"", "-1", "8x", " 7", "256", "99999999999999999999999"};
+    struct proto_error error = {0};
+    uint64_t number = 5;
+    CHECK_OK(proto_words_number("--row", "0", 255, &number, &error), error);
+    CHECK_INT(number, 0);
+    CHECK_OK(proto_words_number("--row", "255", 255, &number, &error), error);
+    CHECK_INT(number, 255);
+    for (size_t i = 0; i < PROTO_COUNT(bad); i++) {
+        TEST_CASE(bad[i]);
+        CHECK(!proto_words_number("--row", bad[i], 255, &number, &error));
+        CHECK_INT(error.status, PROTO_USAGE);
+        CHECK_HAS(error.text, "must be a number of 0..255");
+        CHECK_INT(number, 255);
+    }
+}
+
+TEST_MAIN(UNIT(words_numbers_are_digits_within_a_limit),
+          UNIT(words_are_options_in_both_forms_and_the_rest),
           UNIT(words_behind_two_dashes_are_no_options),
           UNIT(words_that_cannot_be_meant_are_refused_by_name))
