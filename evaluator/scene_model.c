@@ -151,6 +151,7 @@ static bool compile_checked(const struct evaluator_scene *scene, const xmlNode *
     struct compile work = {.scene = scene};
     const bool ran = evaluator_guard_run(compile, &work, error);
     if (work.spec) mj_deleteSpec(work.spec);
+    if (!ran) error->status = PROTO_DAMAGED;  // what it raised an error about came from a file
     if (!ran) return false;
     if (work.model) {
         *model = work.model;

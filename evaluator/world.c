@@ -1,7 +1,6 @@
 // evaluator/world.c - a task, composed and compiled once; its environments share the result.
 #include "evaluator/world.h"
 
-#include "evaluator/guard.h"
 #include "evaluator/placement.h"
 #include "evaluator/predicates.h"
 
@@ -23,39 +22,6 @@ int32_t evaluator_world_site(const struct evaluator_world *world, const char *na
         if (strcmp(world->scene->sites[i].name, name) == 0) return (int32_t)i;
     }
     return -1;
-}
-
-// ---- compiling
-// -----------------------------------------------------------------------------------
-
-struct compile {
-    const struct evaluator_scene *scene;
-    mjModel *model;
-    char words[512];
-};
-static void compile_work(void *context) {
-    struct compile *compile = context;
-    static const char name[] = "scene.xml";
-    mjVFS vfs;
-    mj_defaultVFS(&vfs);
-    if (compile->scene->xml_size <= INT32_MAX &&
-        mj_addBufferVFS(&vfs, name, compile->scene->xml, (int)compile->scene->xml_size) == 0)
-        compile->model = mj_loadXML(name, &vfs, compile->words, (int)sizeof compile->words);
-    mj_deleteVFS(&vfs);
-}
-
-static bool compile_model(struct evaluator_world *world, struct proto_error *error) {
-    struct compile compile = {.scene = world->scene};
-    const bool ran = evaluator_guard_run(compile_work, &compile, error);
-    if (ran && compile.model) {
-        world->model = compile.model;
-        return true;
-    }
-    if (ran)
-        proto_fail(error, PROTO_DAMAGED, "libmujoco does not compile the scene: %s",
-                   compile.words[0] ? compile.words : "no reason given");
-    error->status = PROTO_DAMAGED;
-    return false;
 }
 
 // ---- where things are
@@ -165,7 +131,7 @@ bool evaluator_world_open(const struct evaluator_libero *libero, const char *bdd
     struct evaluator_world *made = proto_alloc(sizeof *made, error);
     if (!made) return false;
     const bool composed = evaluator_scene_compose(libero, bddl_path, &made->scene, error);
-    const bool done = composed && compile_model(made, error) &&
+    const bool done = composed && evaluator_scene_compile(made->scene, &made->model, error) &&
                       evaluator_robot_find(made->model, &made->robot, error) &&
                       find_places(made, error) && find_goals(made, error) &&
                       evaluator_plan_new(made, &made->plan, error);
