@@ -1,6 +1,7 @@
 // loader/baselines.c - three predictors that look things up, scored like the policy.
 #include "loader/baselines.h"
 
+#include "loader/open_loop.h"
 #include "proto/sample.h"
 #include "proto/stream.h"
 
@@ -8,52 +9,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Of one task: the mean training action, per step index and over all. Recorded units.
-struct means {
-    double *at;  // [steps, action_count]
-    uint32_t steps;
-    double overall[PROTO_CHANNELS_MAX];
-};
-
 struct baselines {
     const struct proto_codec *codec;
     const struct proto_index *index;
     const struct loader_episode_numbers *numbers;
-    struct means *means;    // [task_count]
-    float *states;          // [train_samples, state_count], encoded, by sample id
-    float *target, *guess;  // [chunk, width]
+    struct proto_open_loop *time_mean;
+    double (*overall)[PROTO_CHANNELS_MAX];  // [task_count] the mean training action
+    float *states;                          // [train_samples, state_count], encoded, by sample id
+    float *target, *guess;                  // [chunk, width]
 };
 
 static bool trains(const struct baselines *b, uint32_t episode, uint32_t task) {
     return !b->index->episodes[episode].validation && b->numbers[episode].task == task;
 }
 
-static bool means_fit(const struct baselines *b, uint32_t task, struct means *means,
-                      struct proto_error *error) {
+static void overall_fit(const struct baselines *b, uint32_t task) {
     const uint32_t channels = b->codec->action_count;
+    double *mean = b->overall[task];
     uint64_t rows = 0;
-    for (uint32_t e = 0; e < b->index->episode_count; e++)
-        if (trains(b, e, task) && b->numbers[e].steps > means->steps)
-            means->steps = b->numbers[e].steps;
-    means->at = proto_alloc_array((size_t)means->steps * channels, sizeof *means->at, error);
-    if (!means->at) return false;
-    for (uint32_t i = 0; i < means->steps; i++) {
-        double *mean = means->at + (size_t)i * channels;
-        uint32_t count = 0;
-        for (uint32_t e = 0; e < b->index->episode_count; e++) {
-            if (!trains(b, e, task) || b->numbers[e].steps <= i) continue;
-            const double *x = b->numbers[e].action + (size_t)i * channels;
-            for (uint32_t k = 0; k < channels; k++) mean[k] += x[k];
-            count++;
-        }
-        for (uint32_t k = 0; k < channels; k++) {
-            means->overall[k] += mean[k];
-            mean[k] /= count;
-        }
-        rows += count;
+    for (uint32_t e = 0; e < b->index->episode_count; e++) {
+        if (!trains(b, e, task)) continue;
+        for (uint32_t i = 0; i < b->numbers[e].steps; i++)
+            for (uint32_t k = 0; k < channels; k++)
+                mean[k] += b->numbers[e].action[(size_t)i * channels + k];
+        rows += b->numbers[e].steps;
     }
-    for (uint32_t k = 0; k < channels && rows > 0; k++) means->overall[k] /= (double)rows;
-    return true;
+    for (uint32_t k = 0; k < channels && rows > 0; k++) mean[k] /= (double)rows;
 }
 
 // Encodes `rows` actions and then rest into chunk [chunk, width], as proto_sample_build does.
@@ -76,15 +57,16 @@ static uint32_t first_action(const struct baselines *b, uint32_t j) {
 
 static void guess_mean(const struct baselines *b, uint32_t task) {
     for (uint32_t i = 0; i < b->codec->chunk; i++)
-        proto_codec_encode_action(b->codec, task, b->means[task].overall,
+        proto_codec_encode_action(b->codec, task, b->overall[task],
                                   b->guess + (size_t)i * b->codec->width, NULL);
 }
 
 static void guess_time(const struct baselines *b, uint32_t task, uint32_t first) {
-    const struct means *means = &b->means[task];
+    const struct proto_open_loop_task *means = &b->time_mean->tasks[task];
     for (uint32_t i = 0; i < b->codec->chunk; i++) {
         const uint32_t t = first + i < means->steps ? first + i : means->steps - 1;
-        proto_codec_encode_action(b->codec, task, means->at + (size_t)t * b->codec->action_count,
+        proto_codec_encode_action(b->codec, task,
+                                  means->actions + (size_t)t * b->codec->action_count,
                                   b->guess + (size_t)i * b->codec->width, NULL);
     }
 }
@@ -152,8 +134,9 @@ static bool score(const struct baselines *b, struct proto_place place,
 static bool prepare(struct baselines *b, struct proto_error *error) {
     const struct proto_codec *codec = b->codec;
     const size_t chunk = (size_t)codec->chunk * codec->width;
-    b->means = proto_alloc_array(codec->task_count, sizeof *b->means, error);
-    if (!b->means) return false;
+    if (!loader_open_loop_new(codec, b->index, b->numbers, &b->time_mean, error)) return false;
+    b->overall = proto_alloc_array(codec->task_count, sizeof *b->overall, error);
+    if (!b->overall) return false;
     size_t states = 0;
     if (!proto_mul(b->index->train_samples, codec->state_count, &states))
         return proto_fail(error, PROTO_EXHAUSTED, "too many samples for memory");
@@ -163,8 +146,7 @@ static bool prepare(struct baselines *b, struct proto_error *error) {
     if (!b->target) return false;
     b->guess = proto_alloc_array(chunk, sizeof *b->guess, error);
     if (!b->guess) return false;
-    for (uint32_t t = 0; t < codec->task_count; t++)
-        if (!means_fit(b, t, &b->means[t], error)) return false;
+    for (uint32_t t = 0; t < codec->task_count; t++) overall_fit(b, t);
     float *state = b->states;
     for (uint32_t e = 0; e < b->index->episode_count; e++) {
         if (b->index->episodes[e].validation) continue;
@@ -215,8 +197,8 @@ bool loader_baselines_measure(const struct proto_codec *codec, const struct prot
     *out = mean;
     done = true;
 end:
-    for (uint32_t t = 0; b.means && t < codec->task_count; t++) free(b.means[t].at);
-    free(b.means);
+    proto_open_loop_free(&b.time_mean);
+    free(b.overall);
     free(b.states);
     free(b.target);
     free(b.guess);

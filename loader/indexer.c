@@ -1,6 +1,7 @@
 // loader/indexer.c - the index stage.
 #include "loader/indexer.h"
 
+#include "loader/open_loop.h"
 #include "loader/statistics_file.h"
 #include "proto/files.h"
 #include "proto/json.h"
@@ -155,11 +156,23 @@ static bool codec_compare(const char *path, const struct proto_codec *codec,
     return proto_error_where(error, "%s", path);
 }
 
+static bool open_loop_write(const char *path, const struct loader_survey *survey,
+                            struct proto_error *error) {
+    struct proto_open_loop *open_loop = NULL;
+    const bool done =
+        loader_open_loop_new(survey->codec, survey->index, survey->numbers, &open_loop, error) &&
+        proto_open_loop_write(path, survey->codec, open_loop, error);
+    proto_open_loop_free(&open_loop);
+    return done;
+}
+
 static bool survey_write(const char *run, struct loader_survey *survey,
                          const struct proto_index *before, struct proto_error *error) {
-    char codec[PROTO_PATH_MAX], statistics[PROTO_PATH_MAX], index[PROTO_PATH_MAX];
+    char codec[PROTO_PATH_MAX], statistics[PROTO_PATH_MAX], open_loop[PROTO_PATH_MAX];
+    char index[PROTO_PATH_MAX];
     if (!proto_run_path(run, "codec.json", codec, error) ||
         !proto_run_path(run, "dataset_statistics.json", statistics, error) ||
+        !proto_run_path(run, "open_loop.json", open_loop, error) ||
         !proto_run_path(run, "index.json", index, error))
         return false;
     if (before && (!loader_index_compare(before, survey->index, error) ||
@@ -168,6 +181,7 @@ static bool survey_write(const char *run, struct loader_survey *survey,
     return proto_codec_write(codec, survey->codec, error) &&
            loader_statistics_file_write(statistics, survey->codec, survey->pooled_state,
                                         survey->pooled_action, error) &&
+           open_loop_write(open_loop, survey, error) &&
            proto_index_write(index, survey->index, error);
 }
 

@@ -1,5 +1,5 @@
 // loader/indexer.h - `pipeline-loader index`: a survey of the data, written into the run folder as
-// codec.json, dataset_statistics.json and, last, index.json.
+// codec.json, dataset_statistics.json, open_loop.json and, last, index.json.
 //
 // A run folder that has an index already belongs to its data: the same survey must come out, or the
 // difference is refused by name. Files that only moved are the same data.

@@ -16,7 +16,8 @@ static const struct verb {
     const char *usage, *about;
 } verbs[] = {
     {"index", loader_verb_index, RUN, RUN, NULL, "--run DIR",
-     "read the data once: index.json, codec.json, dataset_statistics.json"},
+     "read the data once: index.json, codec.json, dataset_statistics.json, "
+     "open_loop.json"},
     {"serve", loader_verb_serve, RUN | NUMBER | CONNECT, RUN, NULL,
      "--run DIR [--number N] [--connect ENDPOINT]...",
      "build batches for the trainers of a run until told to stop"},

@@ -21,6 +21,7 @@ const struct checkpoint_file checkpoint_files[CHECKPOINT_PARTS] = {
     [CHECKPOINT_CONFIG] = {"config.json", CHECKPOINT_JSON},
     [CHECKPOINT_CODEC] = {"codec.json", CHECKPOINT_JSON},
     [CHECKPOINT_STATISTICS] = {"dataset_statistics.json", CHECKPOINT_JSON},
+    [CHECKPOINT_OPEN_LOOP] = {"open_loop.json", CHECKPOINT_JSON},
     [CHECKPOINT_LANGUAGE] = {"language.safetensors", CHECKPOINT_TENSORS},
     [CHECKPOINT_MODEL] = {"model.safetensors", CHECKPOINT_TENSORS},
     [CHECKPOINT_EMA] = {"ema/model.safetensors", CHECKPOINT_TENSORS},

@@ -3,7 +3,7 @@
 // Written as checkpoint-<step>.partial/, every file and the folder fsync'ed, then renamed: a folder
 // named checkpoint-<step> is whole, always. Inside: config.json, model.safetensors,
 // ema/model.safetensors, optimizer.safetensors (newest two checkpoints only), trainer_state.json,
-// codec.json, dataset_statistics.json, language.safetensors.
+// codec.json, dataset_statistics.json, open_loop.json, language.safetensors.
 #ifndef PROTO_CHECKPOINT_H
 #define PROTO_CHECKPOINT_H
 
@@ -27,11 +27,11 @@ struct proto_trainer_state {
 };
 
 // Everything that is written; tensors borrowed during the call. Small files are given as paths to
-// copy (codec, statistics) and JSON (config).
+// copy (codec, statistics, open loop) and JSON (config).
 struct proto_checkpoint {
     struct proto_trainer_state state;
     const json_t *config;  // config.json in the official form, rdt.md 1.7
-    const char *codec_path, *statistics_path;
+    const char *codec_path, *statistics_path, *open_loop_path;
     const struct proto_tensor_out *model, *ema, *optimizer, *language;
     size_t model_count, ema_count, optimizer_count, language_count;
 };

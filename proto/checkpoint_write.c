@@ -111,6 +111,7 @@ static bool put_all(struct writing *writing, const struct proto_checkpoint *c,
     done = done && put_json(writing, NAME(CONFIG), c->config, error) &&
            put_copy(writing, NAME(CODEC), c->codec_path, error) &&
            put_copy(writing, NAME(STATISTICS), c->statistics_path, error) &&
+           put_copy(writing, NAME(OPEN_LOOP), c->open_loop_path, error) &&
            put_tensors(writing, NAME(LANGUAGE), c->language, c->language_count, error) &&
            put_tensors(writing, NAME(MODEL), c->model, c->model_count, error) &&
            put_tensors(writing, NAME(EMA), c->ema, c->ema_count, error) &&

@@ -10,7 +10,8 @@
 #define PROTO_PATH_MAX 1024
 
 // run + "/" + name into path. Names: pipeline.toml, index.json, codec.json,
-// dataset_statistics.json, metrics.jsonl, events.jsonl, training.log, address, lock, logs/...
+// dataset_statistics.json, open_loop.json, metrics.jsonl, events.jsonl, training.log, address,
+// lock, logs/...
 PROTO_MUST_CHECK bool proto_run_path(const char *run, const char *name,
                                      char path[static PROTO_PATH_MAX], struct proto_error *error);
 

@@ -1,6 +1,7 @@
 // trainer/saver.c - the thread that writes checkpoints.
 #include "trainer/saver.h"
 
+#include "model/encoder_config.h"
 #include "model/weights.h"
 #include "proto/json.h"
 #include "proto/run.h"
@@ -21,6 +22,7 @@ struct trainer_saver {
     struct proto_tensor_out *model, *ema, *optimizer, *language;
     char (*names)[MODEL_TENSOR_NAME_MAX];  // of the optimizer's tensors; the first third is bare
     char codec_path[PROTO_PATH_MAX], statistics_path[PROTO_PATH_MAX];
+    char open_loop_path[PROTO_PATH_MAX];
     double stall_s;
     pthread_t thread;
     bool thread_runs;
@@ -76,6 +78,7 @@ static struct proto_checkpoint saver_checkpoint(const struct trainer_saver *save
         .config = saver->config,
         .codec_path = saver->codec_path,
         .statistics_path = saver->statistics_path,
+        .open_loop_path = saver->open_loop_path,
         .model = saver->model,
         .ema = saver->ema,
         .optimizer = saver->optimizer,
@@ -144,6 +147,35 @@ static void *saver_run(void *context) {
     return NULL;
 }
 
+// config.json says which encoders the network belongs to.
+static bool saver_encoders(const struct trainer_plan *plan, json_t *config,
+                           struct proto_error *error) {
+    const struct proto_config *own = plan->config;
+    struct model_encoder_config encoders = {
+        .patch_grid = (uint32_t)own->vision.patch_grid,
+        .patch_size = (uint32_t)own->vision.patch_size,
+        .token_dim = (uint32_t)own->language.token_dim,
+    };
+    const struct {
+        const char *text;
+        char *place;
+        size_t size;
+    } texts[] = {
+        {own->vision.encoder, encoders.vision, sizeof encoders.vision},
+        {own->vision.path, encoders.vision_path, sizeof encoders.vision_path},
+        {own->language.encoder, encoders.language, sizeof encoders.language},
+        {own->language.path, encoders.language_path, sizeof encoders.language_path},
+    };
+    for (size_t i = 0; i < PROTO_COUNT(texts); i++) {
+        const size_t size = strlen(texts[i].text) + 1;
+        if (size > texts[i].size)
+            return proto_fail(error, PROTO_USAGE, "vision.path or language.path is too long: %s",
+                              texts[i].text);
+        memcpy(texts[i].place, texts[i].text, size);
+    }
+    return model_encoder_config_store(&encoders, config, error);
+}
+
 static bool saver_prepare(struct trainer_saver *saver, struct proto_error *error) {
     const struct trainer_plan *plan = saver->settings.plan;
     const size_t count = saver->settings.table->count;
@@ -163,8 +195,10 @@ static bool saver_prepare(struct trainer_saver *saver, struct proto_error *error
     saver->config =
         model_weights_config(&saver->settings.table->sizes,
                              (uint32_t)plan->config->trainer.num_inference_timesteps, error);
-    if (!saver->config || !proto_run_path(plan->run, "codec.json", saver->codec_path, error) ||
-        !proto_run_path(plan->run, "dataset_statistics.json", saver->statistics_path, error))
+    if (!saver->config || !saver_encoders(plan, saver->config, error) ||
+        !proto_run_path(plan->run, "codec.json", saver->codec_path, error) ||
+        !proto_run_path(plan->run, "dataset_statistics.json", saver->statistics_path, error) ||
+        !proto_run_path(plan->run, "open_loop.json", saver->open_loop_path, error))
         return false;
     saver_describe(saver);
     return true;

@@ -181,7 +181,8 @@ static void file_bytes(const char *run, const char *name, char **bytes, size_t *
 }
 
 TEST(index_is_the_same_bytes_again_and_refuses_a_change_by_name) {
-    static const char *const names[] = {"index.json", "codec.json", "dataset_statistics.json"};
+    static const char *const names[] = {"index.json", "codec.json", "dataset_statistics.json",
+                                        "open_loop.json"};
     char runs[2][300], moved[400];
     struct proto_link *link = NULL;
     struct proto_error error = {0};

@@ -12,7 +12,7 @@
 static char run[256];
 static json_t *case_config;
 static float case_numbers[64];
-static char case_codec[300], case_statistics[300];
+static char case_codec[300], case_statistics[300], case_open_loop[300];
 
 static inline const char *in(const char *name) {
     static char paths[4][600];
@@ -59,6 +59,7 @@ static inline struct proto_checkpoint case_checkpoint(uint64_t step, int version
         .config = case_config,
         .codec_path = case_codec,
         .statistics_path = case_statistics,
+        .open_loop_path = case_open_loop,
         .model = model,
         .ema = model,
         .optimizer = optimizer,
@@ -106,7 +107,9 @@ static int begin(void **state) {
     check_folder(run);
     snprintf(case_codec, sizeof case_codec, "%s/codec.json", run);
     snprintf(case_statistics, sizeof case_statistics, "%s/dataset_statistics.json", run);
-    return proto_file_write(case_codec, "{\"codec\": 1}\n", 13, &error) &&
+    snprintf(case_open_loop, sizeof case_open_loop, "%s/open_loop.json", run);
+    return proto_file_write(case_open_loop, "[]\n", 3, &error) &&
+                   proto_file_write(case_codec, "{\"codec\": 1}\n", 13, &error) &&
                    proto_file_write(case_statistics, "{}\n", 3, &error)
                ? 0
                : -1;

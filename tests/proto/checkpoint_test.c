@@ -53,6 +53,7 @@ TEST(checkpoint_each_damage_is_found_and_named) {
         {"language.safetensors", "is missing", -1, -1, true},
         {"codec.json", "is missing", -1, -1, true},
         {"dataset_statistics.json", "is missing", -1, -1, true},
+        {"open_loop.json", "is missing", -1, -1, true},
         {"trainer_state.json", "No such file", -1, -1, true},
         {"optimizer.safetensors", "has 100 bytes", 100, -1, false},
         {"model.safetensors", "has 0 bytes", 0, -1, false},

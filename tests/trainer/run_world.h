@@ -237,6 +237,8 @@ static inline void world_open(struct world *world, uint32_t steps, const char *t
     proto_codec_free(&codec);
     snprintf(path, sizeof path, "%s/dataset_statistics.json", world->run);
     CHECK_OK(proto_file_write(path, "{}\n", 3, &error), error);
+    snprintf(path, sizeof path, "%s/open_loop.json", world->run);
+    CHECK_OK(proto_file_write(path, "{}\n", 3, &error), error);
 }
 
 // ---- processes ----
