@@ -2,12 +2,9 @@
 // states. Nothing of it is configured twice: the root is found by one rule that `pipeline doctor`
 // prints.
 //
-// Rule, first hit wins: the root given (--libero, libero.root); the folders of the config.yaml in
-// LIBERO_CONFIG_PATH or ~/.libero; an installed `libero` or `hf-libero` package of the python3 on
-// the PATH; the package that set-up fetched into the user cache. A root is a folder with both asset
-// archives unpacked (libero/, robosuite/, bddl_files/, init_files/), or a LIBERO checkout (its
-// libero/libero with assets/, bddl_files/, init_files/). Robot files may come from elsewhere: the
-// root, a robosuite package beside it, an installed robosuite, or the one that set-up fetched.
+// The rule for assets, tasks and start states is that of proto/libero_root.h, first hit wins.
+// Robot files are looked for in the place of the assets, in a robosuite package beside it, in an
+// installed robosuite, and in what set-up fetched.
 #ifndef EVALUATOR_LIBERO_H
 #define EVALUATOR_LIBERO_H
 
@@ -18,13 +15,14 @@
 #define EVALUATOR_PATH_MAX 1024
 
 struct evaluator_libero {
-    char assets[EVALUATOR_PATH_MAX];      // scenes/, textures/, articulated_objects/ ...; "" absent
+    char assets[EVALUATOR_PATH_MAX];      // scenes/, textures/, articulated_objects/ ...; "" lacks
     char bddl_files[EVALUATOR_PATH_MAX];  // <suite>/<task>.bddl
     char init_files[EVALUATOR_PATH_MAX];  // <suite>/<task>.pruned_init
     char robosuite[EVALUATOR_PATH_MAX];   // base.xml, robots/, grippers/, mounts/
     char how[4096];                       // where was looked and what was found, a line each
 };
-// root "" or NULL: by the rule. PROTO_MISSING, saying where was looked and which parts lack.
+// root "" or NULL: by the rule. PROTO_MISSING unless all four are there, saying which lack and
+// where was looked; *libero has what was found then too. Paths are absolute.
 PROTO_MUST_CHECK bool evaluator_libero_find(const char *root, struct evaluator_libero *libero,
                                             struct proto_error *error);
 
