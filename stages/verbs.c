@@ -72,6 +72,8 @@ static const struct stage_verb verbs[] = {
      "one sample as the network sees it", NULL},
     {"ledger", NULL, "pipeline-trainer", "verify RUN", "prove that each sample was used once",
      NULL},
+    {"env", NULL, "pipeline-evaluator", "list | render TASK -o FILE [--libero ROOT]",
+     "LIBERO's tasks, and a picture of one", NULL},
     {"doctor", stage_doctor, NULL, "[--json] [--libero ROOT]", "what this machine offers",
      doctor_help},
     {"version", stage_version, NULL, "[--json]", "versions of program and libraries", version_help},

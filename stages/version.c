@@ -82,6 +82,7 @@ static json_t *versions_new(void) {
                                  libraries(), "programs");
     if (!versions) return NULL;
     merge_program(versions, "pipeline-loader");
+    merge_program(versions, "pipeline-evaluator");
     return versions;
 }
 

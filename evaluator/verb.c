@@ -1,0 +1,74 @@
+// evaluator/verb.c - words to a verb, and the help made from the table.
+#include "evaluator/verb.h"
+
+#include "proto/error.h"
+#include "proto/nearest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char env_help[] =
+    "  env list [--suite NAME]    LIBERO's tasks in the order of the official benchmark\n"
+    "  env render TASK -o FILE    a picture of a task; TASK is a name, or a path to a .bddl\n"
+    "\n"
+    "  -o, --out FILE   the PNG to write, the right way up\n"
+    "  --suite NAME     where TASK is in several suites, or to list one\n"
+    "  --row N          start state of the task's init file (default 0); a .bddl has none\n"
+    "  --seed S         of the reset, which places the fixtures (default 0)\n"
+    "  --steps N        control steps of an open, motionless gripper before it (default 10)\n"
+    "  --camera NAME    agentview (default), eye_in_hand or another of the scene\n"
+    "  --size WxH       pixels (default 512x512)\n"
+    "  --render HOW     auto (a GPU, else software), gpu or cpu\n"
+    "  --libero ROOT    where LIBERO's files are; default: the rule that `pipeline doctor` "
+    "prints\n";
+
+static const struct evaluator_verb verbs[] = {
+    {"env", evaluator_verb_env,
+     "list [--suite NAME] | render TASK -o FILE [--row N] [--seed S] [--steps N]\n"
+     "           [--camera NAME] [--size WxH] [--render auto|gpu|cpu] [--libero ROOT]",
+     "LIBERO's tasks, and a picture of one", env_help},
+    {"version", evaluator_verb_version, "[--json]", "versions of this program and its libraries",
+     ""},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+const struct evaluator_verb *evaluator_verbs(void) { return verbs; }
+
+static int help_print(void) {
+    printf("pipeline-evaluator: LIBERO's tasks without Python\n\n");
+    for (const struct evaluator_verb *verb = verbs; verb->name; verb++)
+        printf("  %-8s %s\n", verb->name, verb->about);
+    printf("\n`pipeline-evaluator VERB --help` tells more; they are verbs of `pipeline` too.\n");
+    return fflush(stdout) == 0 ? PROTO_DONE : PROTO_FAILED;
+}
+
+static int help_verb(const struct evaluator_verb *verb) {
+    printf("usage: pipeline %s %s\n\n%s.\n%s%s", verb->name, verb->usage, verb->about,
+           verb->help[0] != '\0' ? "\n" : "", verb->help);
+    return fflush(stdout) == 0 ? PROTO_DONE : PROTO_FAILED;
+}
+
+static int unknown(const char *name) {
+    struct proto_error error = {0};
+    struct proto_nearest nearest = {.wrong = name};
+    for (const struct evaluator_verb *verb = verbs; verb->name; verb++)
+        proto_nearest_offer(&nearest, verb->name);
+    proto_fail(&error, PROTO_USAGE, "there is no verb %.60s%s%s; see pipeline-evaluator --help",
+               name, nearest.best ? "; nearest known: " : "", nearest.best ? nearest.best : "");
+    return proto_error_print("pipeline-evaluator", &error);
+}
+
+int evaluator_command_line(int count, char **words) {
+    const char *name = count > 1 ? words[1] : "--help";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return help_print();
+    if (strcmp(name, "--version") == 0) name = "version";
+    for (const struct evaluator_verb *verb = verbs; verb->name; verb++) {
+        if (strcmp(verb->name, name) != 0) continue;
+        for (int i = 2; i < count && strcmp(words[i], "--") != 0; i++)
+            if (strcmp(words[i], "--help") == 0 || strcmp(words[i], "-h") == 0)
+                return help_verb(verb);
+        return verb->run(count - 1, words + 1);
+    }
+    return unknown(name);
+}
