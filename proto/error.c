@@ -29,8 +29,8 @@ bool proto_fail_at(struct proto_error *error, enum proto_status status, const ch
 bool proto_fail_errno_at(struct proto_error *error, enum proto_status status,
                          const char *source_file, int source_line, const char *format, ...) {
     const int number = errno;
-    const bool exhausted =
-        number == ENOSPC || number == EDQUOT || number == ENOMEM || number == EMFILE;
+    const bool exhausted = number == ENOSPC || number == EDQUOT || number == EFBIG ||
+                           number == ENOMEM || number == EMFILE || number == ENFILE;
     error_begin(error, exhausted ? PROTO_EXHAUSTED : status, source_file, source_line);
     va_list arguments;
     va_start(arguments, format);

@@ -46,7 +46,7 @@ struct proto_error {
 bool proto_fail_at(struct proto_error *error, enum proto_status status, const char *source_file,
                    int source_line, const char *format, ...) PROTO_PRINTF(5, 6);
 
-// As proto_fail with strerror(errno) appended; ENOSPC, EDQUOT, ENOMEM, EMFILE become
+// As proto_fail with strerror(errno) appended; ENOSPC, EDQUOT, EFBIG, ENOMEM, EMFILE, ENFILE become
 // PROTO_EXHAUSTED whatever `status` says.
 #define proto_fail_errno(error, status, ...)                                                       \
     proto_fail_errno_at(error, status, __FILE__, __LINE__, __VA_ARGS__)

@@ -83,7 +83,8 @@ static bool signals_install(const struct proto_link *link, struct proto_error *e
     atomic_store(&signal_number, 0);
     atomic_store(&signal_interrupts, 0);
     atomic_store(&signal_event, link->stop_event);
-    if (sigaction(SIGTERM, &stop, NULL) == 0 &&
+    // a file over the limit of its size is an error of that write, as a full disk is
+    if (sigaction(SIGXFSZ, &ignore, NULL) == 0 && sigaction(SIGTERM, &stop, NULL) == 0 &&
         sigaction(SIGINT, link->line >= 0 ? &ignore : &stop, NULL) == 0)
         return true;
     return proto_fail_errno(error, PROTO_FAILED, "no handler for signals");

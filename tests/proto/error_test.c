@@ -34,6 +34,7 @@ TEST(error_a_full_disk_is_exhausted_whatever_the_caller_says) {
     } cases[] = {
         {ENOSPC, PROTO_EXHAUSTED, "ENOSPC"}, {EDQUOT, PROTO_EXHAUSTED, "EDQUOT"},
         {ENOMEM, PROTO_EXHAUSTED, "ENOMEM"}, {EMFILE, PROTO_EXHAUSTED, "EMFILE"},
+        {EFBIG, PROTO_EXHAUSTED, "EFBIG"},   {ENFILE, PROTO_EXHAUSTED, "ENFILE"},
         {EACCES, PROTO_DAMAGED, "EACCES"},
     };
     for (size_t i = 0; i < PROTO_COUNT(cases); i++) {
