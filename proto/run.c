@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define SOCKET_PATH_MAX (sizeof((struct sockaddr_un *)0)->sun_path)
+#define SOCKET_NAME_BYTES sizeof "/0123456789abcdef"
 
 bool proto_run_path(const char *run, const char *name, char path[static PROTO_PATH_MAX],
                     struct proto_error *error) {
@@ -64,22 +65,58 @@ bool proto_run_sockets_root(char base[static PROTO_PATH_MAX], struct proto_error
     return private_folder(base, error);
 }
 
-bool proto_run_sockets(const char *run, char folder[static PROTO_PATH_MAX],
-                       struct proto_error *error) {
-    char base[PROTO_PATH_MAX];
-    folder[0] = '\0';
+// "/" and the hash of the run folder's real path: what its socket folder is called.
+static bool socket_folder_name(const char *run, char name[static SOCKET_NAME_BYTES],
+                               struct proto_error *error) {
     char *real = realpath(run, NULL);
     if (!real) {
         proto_fail_errno(error, PROTO_USAGE, "the run folder cannot be found");
         return proto_error_where(error, "%s", run);
     }
-    const uint64_t hash = proto_hash(real, strlen(real));
+    snprintf(name, SOCKET_NAME_BYTES, "/%016" PRIx64, proto_hash(real, strlen(real)));
     free(real);
-    if (!proto_run_sockets_root(base, error)) return false;
-    const int length = snprintf(folder, PROTO_PATH_MAX, "%s/%016" PRIx64, base, hash);
-    if (length < 0 || length >= PROTO_PATH_MAX)
-        return proto_fail(error, PROTO_FAILED, "the path %.100s... is too long", base);
+    return true;
+}
+
+bool proto_run_sockets_choose(const char *run, char folder[static PROTO_PATH_MAX],
+                              struct proto_error *error) {
+    char name[SOCKET_NAME_BYTES];
+    folder[0] = '\0';
+    if (!socket_folder_name(run, name, error) || !proto_run_sockets_root(folder, error))
+        return false;
+    const size_t used = strlen(folder);
+    if (used + SOCKET_NAME_BYTES > PROTO_PATH_MAX)
+        return proto_fail(error, PROTO_FAILED, "the path %.100s... is too long", folder);
+    memcpy(folder + used, name, SOCKET_NAME_BYTES);
     return private_folder(folder, error);
+}
+
+// Takes the folder that RUN/address names, when it has this run's name and is ours alone.
+static bool address_read(const char *run, const char *name, char folder[static PROTO_PATH_MAX]) {
+    struct proto_error ignored;
+    char path[PROTO_PATH_MAX];
+    char *data = NULL;
+    size_t size_bytes = 0;
+    struct stat status;
+    if (!proto_run_path(run, "address", path, &ignored) || !proto_path_exists(path) ||
+        !proto_file_read(path, PROTO_PATH_MAX - 1, PROTO_DAMAGED, &data, &size_bytes, &ignored))
+        return false;
+    data[strcspn(data, "\n")] = '\0';
+    const size_t length = strlen(data), tail = SOCKET_NAME_BYTES - 1;
+    const bool ours = length > tail && strcmp(data + length - tail, name) == 0 &&
+                      lstat(data, &status) == 0 && S_ISDIR(status.st_mode) &&
+                      status.st_uid == geteuid() && (status.st_mode & 0777) == 0700;
+    if (ours) memcpy(folder, data, length + 1);
+    free(data);
+    return ours;
+}
+
+bool proto_run_sockets(const char *run, char folder[static PROTO_PATH_MAX],
+                       struct proto_error *error) {
+    char name[SOCKET_NAME_BYTES];
+    folder[0] = '\0';
+    if (!socket_folder_name(run, name, error)) return false;
+    return address_read(run, name, folder) || proto_run_sockets_choose(run, folder, error);
 }
 
 // folder + "/" + name behind a prefix, short enough for a socket.

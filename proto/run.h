@@ -18,8 +18,13 @@ PROTO_MUST_CHECK bool proto_run_path(const char *run, const char *name,
 // The private folder that holds the socket folders of all runs of this user. Created if absent.
 PROTO_MUST_CHECK bool proto_run_sockets_root(char base[static PROTO_PATH_MAX],
                                              struct proto_error *error);
-// The private socket folder of a run: $XDG_RUNTIME_DIR/pipeline or /tmp/pipeline-<uid>, mode 0700,
-// owned by us (checked), then a name made from the run folder's real path. Created if absent.
+// The private socket folder of a run, for whoever starts it: $XDG_RUNTIME_DIR/pipeline or
+// /tmp/pipeline-<uid>, mode 0700, owned by us (checked), then a name made from the run folder's
+// real path. Created if absent.
+PROTO_MUST_CHECK bool proto_run_sockets_choose(const char *run, char folder[static PROTO_PATH_MAX],
+                                               struct proto_error *error);
+// The same for everybody else: what RUN/address names, because the environments of two terminals
+// differ. Where there is none, or it is not this run's or not ours alone: chosen as above.
 PROTO_MUST_CHECK bool proto_run_sockets(const char *run, char folder[static PROTO_PATH_MAX],
                                         struct proto_error *error);
 // "ipc://<sockets>/rank-<rank>": what the rank's ROUTER binds and loaders connect to.

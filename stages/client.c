@@ -97,10 +97,16 @@ bool stage_client_open(const char *run, int *descriptor, struct proto_error *err
     if (made < 0) return proto_fail_errno(error, PROTO_FAILED, "no socket");
     if (connect(made, (struct sockaddr *)&address, sizeof address) != 0) {
         pid_t pid = 0;
-        const bool elsewhere = stage_lock_held(run, &pid) && pid == 0;
-        proto_fail(error, PROTO_FAILED, "no run is at work here%s",
-                   elsewhere ? " on this host; RUN/lock names the host that runs it"
-                             : "; `pipeline up FILE` starts or resumes one");
+        const bool held = stage_lock_held(run, &pid);
+        if (held && pid != 0)
+            proto_fail(error, PROTO_FAILED,
+                       "process %ld holds this run and cannot be reached: it is just starting or "
+                       "ending",
+                       (long)pid);
+        else
+            proto_fail(error, PROTO_FAILED, "no run is at work here%s",
+                       held ? " on this host; RUN/lock names the host that runs it"
+                            : "; `pipeline up FILE` starts or resumes one");
         proto_error_where(error, "%s", run);
         close(made);
         return false;

@@ -6,6 +6,7 @@
 #include "stages/client.h"
 #include "stages/clock.h"
 #include "stages/console.h"
+#include "stages/lock.h"
 #include "stages/verb.h"
 
 #include <fcntl.h>
@@ -148,7 +149,13 @@ static void print_live(const json_t *status) {
 static bool status_show(const char *run, bool as_json, bool *live, struct proto_error *error) {
     json_t *answer = NULL, *status = NULL;
     struct proto_error nobody = {0};
+    pid_t pid = 0;
     *live = stage_client_call(run, json_pack("{s:s}", "verb", "status"), &answer, &nobody);
+    // somebody holds the run: it is not dead, whatever became of the answer
+    if (!*live && stage_lock_held(run, &pid)) {
+        *error = nobody;
+        return false;
+    }
     status = *live ? json_incref(json_object_get(answer, "status")) : status_of_dead(run);
     json_decref(answer);
     if (!status) return proto_fail(error, PROTO_FAILED, "the supervisor's answer has no status");

@@ -87,7 +87,7 @@ static bool up_write(struct up *up, struct proto_error *error) {
     bool done = proto_run_path(up->folder, "pipeline.toml", path, error) &&
                 proto_file_write(path, toml, strlen(toml), error);
     free(toml);
-    done = done && proto_run_sockets(up->folder, sockets, error) &&
+    done = done && proto_run_sockets_choose(up->folder, sockets, error) &&
            proto_run_path(up->folder, "address", path, error);
     if (!done) return false;
     const size_t length = strlen(sockets);

@@ -118,9 +118,37 @@ TEST(run_sockets_have_names_that_a_socket_can_have) {
     CHECK_TEXT(path, expected);
 }
 
+// What `up` wrote to RUN/address counts in every terminal, unless it is another run's (the folder
+// was copied), gone, or open to others.
+TEST(run_sockets_are_where_the_address_says_whatever_the_environment) {
+    struct proto_error error = {0};
+    char started[PROTO_PATH_MAX], found[PROTO_PATH_MAX], text[PROTO_PATH_MAX], name[400];
+    CHECK_OK(proto_run_sockets_choose(run, started, &error), error);
+    snprintf(name, sizeof name, "%s/address", run);
+    const int length = snprintf(text, sizeof text, "%s\n", started);
+    CHECK_OK(proto_file_write(name, text, (size_t)length, &error), error);
+    snprintf(text, sizeof text, "%s/elsewhere", folder);
+    CHECK_OK(proto_folder_make(text, 0700, &error), error);
+    setenv("XDG_RUNTIME_DIR", text, 1);
+    CHECK_OK(proto_run_sockets(run, found, &error), error);
+    CHECK_TEXT(found, started);
+    CHECK_OK(proto_run_sockets_choose(run, found, &error), error);
+    CHECK(strncmp(found, text, strlen(text)) == 0);
+    CHECK_INT(chmod(started, 0755), 0);
+    CHECK_OK(proto_run_sockets(run, found, &error), error);
+    CHECK(strncmp(found, text, strlen(text)) == 0);
+    CHECK_INT(rmdir(started), 0);
+    CHECK_OK(proto_run_sockets(run, found, &error), error);
+    CHECK(strncmp(found, text, strlen(text)) == 0);
+    CHECK_OK(proto_file_write(name, folder, strlen(folder), &error), error);
+    CHECK_OK(proto_run_sockets(run, found, &error), error);
+    CHECK(strncmp(found, text, strlen(text)) == 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 TEST_MAIN(CASE(run_paths_are_joined_and_bounded),
           CASE(run_sockets_are_private_and_found_by_every_name_of_the_run),
           CASE(run_a_socket_folder_open_to_others_is_refused),
           CASE(run_without_a_usable_runtime_folder_sockets_are_in_tmp),
-          CASE(run_sockets_have_names_that_a_socket_can_have))
+          CASE(run_sockets_have_names_that_a_socket_can_have),
+          CASE(run_sockets_are_where_the_address_says_whatever_the_environment))

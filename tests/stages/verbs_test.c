@@ -2,6 +2,7 @@
 // verbs that another program owns, verbs on runs that are alive, dead and unknown.
 #include "tests/stages/world.h"
 
+#include "stages/lock.h"
 #include "stages/verb.h"
 
 #define SCREEN_LINES 24
@@ -125,6 +126,40 @@ TEST(verbs_on_a_live_run_find_it_by_themselves) {
     world_close(&world);
 }
 
+// Two terminals rarely have the same environment; RUN/address leads to the sockets.
+TEST(verbs_find_a_run_from_another_environment) {
+    static char text[65536];
+    struct world world;
+    char before[256];
+    world_open(&world);
+    world_running(&world);
+    snprintf(before, sizeof before, "%s", getenv("XDG_RUNTIME_DIR"));
+    CHECK(setenv("XDG_RUNTIME_DIR", world.run, 1) == 0);
+    CHECK_INT(COMMAND(text, "status", "--run", world.run), 0);
+    CHECK_HAS(text, "trainer-1");
+    CHECK_INT(COMMAND(text, "down", "--run", world.run), 0);
+    CHECK_INT(world_wait(&world), 75);
+    CHECK(setenv("XDG_RUNTIME_DIR", before, 1) == 0);
+    world_close(&world);
+}
+
+// Whoever holds the lock is alive, also when nobody answers on the socket.
+TEST(verbs_never_call_a_run_dead_that_somebody_holds) {
+    static char text[65536];
+    struct proto_error error = {0};
+    char folder[256];
+    int lock = -1;
+    check_folder(folder);
+    CHECK_OK(stage_lock_take(folder, &lock, &error), error);
+    CHECK_INT(COMMAND(text, "status", "--run", folder), 1);
+    CHECK_HAS(text, "holds this run and cannot be reached");
+    CHECK_INT(COMMAND(text, "status", "--json", "--run", folder), 1);
+    CHECK_HAS(text, "cannot be reached");
+    CHECK(strstr(text, "dead") == NULL);
+    close(lock);
+    CHECK_OK(proto_folder_remove(folder, &error), error);
+}
+
 TEST(verbs_tell_what_the_files_of_a_killed_run_know) {
     static char text[65536];
     struct world world;
@@ -144,4 +179,6 @@ TEST(verbs_tell_what_the_files_of_a_killed_run_know) {
 TEST_MAIN(UNIT(verbs_of_ours_have_a_screen_of_help), UNIT(verbs_that_are_wrong_are_refused_with_2),
           UNIT(verbs_of_other_programs_name_the_program_that_is_not_there),
           UNIT(verbs_on_a_live_run_find_it_by_themselves),
+          UNIT(verbs_find_a_run_from_another_environment),
+          UNIT(verbs_never_call_a_run_dead_that_somebody_holds),
           UNIT(verbs_tell_what_the_files_of_a_killed_run_know))
