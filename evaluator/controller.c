@@ -18,8 +18,7 @@ static const double stiffness = 150, damping = 24.494897427831781;      // 2 sqr
 static const double null_stiffness = 10, null_damping = 6.3245553203367587;
 static const double gripper_speed = 0.01;  // per substep
 
-// ---- parts of the robot
-// --------------------------------------------------------------------------
+// ---- parts of the robot -------------------------------------------------------------------------
 
 static bool find(const mjModel *model, mjtObj type, const char *name, int32_t *id,
                  struct proto_error *error) {
@@ -71,8 +70,7 @@ void evaluator_controller_free(struct evaluator_controller *controller) {
     controller->scratch = NULL;
 }
 
-// ---- snapshot
-// ------------------------------------------------------------------------------------
+// ---- snapshot -----------------------------------------------------------------------------------
 
 // The arm's block of the joint-space inertia, from MuJoCo's sparse form: row `dof` lists the dof
 // itself, then its ancestors.
@@ -118,8 +116,7 @@ void evaluator_controller_start(struct evaluator_controller *controller,
     controller->gripper[0] = controller->gripper[1] = 0;
 }
 
-// ---- goal
-// ----------------------------------------------------------------------------------------
+// ---- goal ---------------------------------------------------------------------------------------
 
 void evaluator_rotation_of(const double vector[3], double matrix[9]) {
     const double angle =
@@ -167,8 +164,7 @@ void evaluator_controller_aim(struct evaluator_controller *controller,
     mju_mulMatMat(controller->goal_rotation, matrix, controller->rotation, 3, 3, 3);
 }
 
-// ---- torques
-// -------------------------------------------------------------------------------------
+// ---- torques ------------------------------------------------------------------------------------
 
 // Half the sum of the cross products of the columns of both rotations.
 static void orientation_error(const double now[9], const double goal[9], double error[3]) {

@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- memory
-// --------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 
 static bool own_model_new(const mjModel *model, struct evaluator_own_model *own,
                           struct proto_error *error) {
@@ -114,8 +113,7 @@ void evaluator_env_seed_after(struct evaluator_env *env, uint32_t seed, uint32_t
     env->resets = resets;
 }
 
-// ---- looking
-// -------------------------------------------------------------------------------------
+// ---- looking ------------------------------------------------------------------------------------
 
 // Copies what drawing needs; the first time also makes room for it.
 static void take_picture(struct evaluator_env *env) {
@@ -203,8 +201,7 @@ void evaluator_env_watch(struct evaluator_env *env, void (*seen)(void *context, 
     env->seen_context = context;
 }
 
-// ---- stepping
-// ------------------------------------------------------------------------------------
+// ---- stepping -----------------------------------------------------------------------------------
 
 static bool sound(const double *values, int count) {
     for (int i = 0; i < count; i++) {

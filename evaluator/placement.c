@@ -11,8 +11,7 @@
 enum { TRIES_MAX = 5000 };
 static const double clearance_m = 0.01;  // of movable objects over a workspace or an object
 
-// ---- what :init asks for
-// -------------------------------------------------------------------------
+// ---- what :init asks for ------------------------------------------------------------------------
 
 static const struct evaluator_region *find_region(const struct evaluator_bddl *bddl,
                                                   const char *name) {
@@ -181,8 +180,7 @@ void evaluator_plan_free(struct evaluator_plan **plan) {
     *plan = NULL;
 }
 
-// ---- draws
-// ---------------------------------------------------------------------------------------
+// ---- draws --------------------------------------------------------------------------------------
 
 void evaluator_plan_articulate(const struct evaluator_plan *plan, const mjModel *model,
                                mjData *data, uint32_t times,

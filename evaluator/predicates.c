@@ -11,8 +11,7 @@ static const double on_above_m = 0.10;   // and over it
 static const double in_below_m = 0.01;   // In a region: under its box
 static const double up_m = 1.0;          // Up: height of the centre
 
-// ---- lookup
-// --------------------------------------------------------------------------------------
+// ---- lookup -------------------------------------------------------------------------------------
 
 static bool resolve_name(const struct evaluator_world *world, const char *name, int32_t *thing,
                          int32_t *site, struct proto_error *error) {
@@ -68,8 +67,7 @@ bool evaluator_fact_resolve(const struct evaluator_world *world, enum evaluator_
     return true;
 }
 
-// ---- formulas
-// ------------------------------------------------------------------------------------
+// ---- formulas -----------------------------------------------------------------------------------
 
 static bool touches(const struct evaluator_world *world, const mjData *data, int32_t a, int32_t b) {
     for (int i = 0; i < data->ncon; i++) {

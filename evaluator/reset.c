@@ -93,8 +93,7 @@ bool evaluator_env_reset(struct evaluator_env *env, struct proto_error *error) {
     return true;
 }
 
-// ---- start states
-// --------------------------------------------------------------------------------
+// ---- start states -------------------------------------------------------------------------------
 
 struct start {
     struct evaluator_env *env;

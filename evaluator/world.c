@@ -24,8 +24,7 @@ int32_t evaluator_world_site(const struct evaluator_world *world, const char *na
     return -1;
 }
 
-// ---- where things are
-// ----------------------------------------------------------------------------
+// ---- where things are ---------------------------------------------------------------------------
 
 static bool lacks(const char *kind, const char *name, struct proto_error *error) {
     return proto_fail(error, PROTO_DAMAGED, "the compiled scene has no %s \"%s\"", kind, name);
@@ -116,8 +115,7 @@ static bool find_goals(struct evaluator_world *world, struct proto_error *error)
     return true;
 }
 
-// ---- open, close
-// ---------------------------------------------------------------------------------
+// ---- open, close --------------------------------------------------------------------------------
 
 bool evaluator_world_open(const struct evaluator_libero *libero, const char *bddl_path,
                           unsigned flags, struct evaluator_world **world,

@@ -13,8 +13,9 @@
 #include <mujoco/mjxmacro.h>
 
 static bool is_left_out(const char *field) {
-    static const char *const fields[] = {"npaths",         "paths",       "mesh_pathadr",
-                                         "hfield_pathadr", "tex_pathadr", "skin_pathadr"};
+    static const char *const fields[] = {"nbuffer",      "npaths",         "paths",
+                                         "mesh_pathadr", "hfield_pathadr", "tex_pathadr",
+                                         "skin_pathadr"};
     for (size_t i = 0; i < PROTO_COUNT(fields); i++)
         if (strcmp(fields[i], field) == 0) return true;
     return false;
