@@ -300,6 +300,25 @@ bool proto_checkpoint_check(const char *checkpoint, struct proto_error *error) {
     return done;
 }
 
+bool proto_checkpoint_check_file(const char *checkpoint, const char *name, uint64_t *hash,
+                                 struct proto_error *error) {
+    const struct checkpoint_file file = {.name = name};
+    const json_t *listed = NULL, *entry = NULL;
+    char *path = proto_format(error, "%s/%s", checkpoint, name);
+    json_t *json = path ? state_json(checkpoint, error) : NULL;
+    bool done = false;
+    if (json) {
+        done = (proto_json_object(json, "files", &listed, error) &&
+                file_check(path, &file, listed, error)) ||
+               proto_error_where(error, "%s", path);
+        done = done && (!hash || (proto_json_object(listed, name, &entry, error) &&
+                                  proto_json_hex64(entry, "hash", hash, error)));
+    }
+    json_decref(json);
+    free(path);
+    return done;
+}
+
 bool proto_checkpoint_pin(const char *checkpoint, int *descriptor, struct proto_error *error) {
     struct stat pinned, named;
     char *path = proto_format(error, "%s/config.json", checkpoint);

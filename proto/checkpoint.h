@@ -64,6 +64,10 @@ PROTO_MUST_CHECK bool proto_checkpoint_state_read(const char *checkpoint,
 // lists, and opens; PROTO_DAMAGED naming it, or that this checkpoint is too old to resume from (no
 // optimizer.safetensors). Reads every byte.
 PROTO_MUST_CHECK bool proto_checkpoint_check(const char *checkpoint, struct proto_error *error);
+// One file of a checkpoint ("ema/model.safetensors"): its size and content are what
+// trainer_state.json lists. *hash: xxh64 of the content, nullable. PROTO_DAMAGED, naming the file.
+PROTO_MUST_CHECK bool proto_checkpoint_check_file(const char *checkpoint, const char *name,
+                                                  uint64_t *hash, struct proto_error *error);
 
 // Pins a checkpoint for reading (evaluator): shared lock on its config.json until close.
 PROTO_MUST_CHECK bool proto_checkpoint_pin(const char *checkpoint, int *descriptor,

@@ -65,10 +65,19 @@ TEST(checkpoint_each_damage_is_found_and_named) {
     for (size_t i = 0; i < PROTO_COUNT(cases); i++) {
         struct proto_error error = {0};
         char path[400];
+        uint64_t listed = 0, found = 1;
         TEST_CASE(cases[i].file);
         put(7, 1);
         CHECK_OK(proto_checkpoint_check(in("checkpoint-7"), &error), error);
         snprintf(path, sizeof path, "%s/checkpoint-7/%s", run, cases[i].file);
+        const bool is_listed = strcmp(cases[i].file, "trainer_state.json") != 0;
+        if (is_listed) {
+            CHECK_OK(
+                proto_checkpoint_check_file(in("checkpoint-7"), cases[i].file, &listed, &error),
+                error);
+            CHECK_OK(proto_file_hash(path, &found, &error), error);
+            CHECK(listed == found);
+        }
         if (cases[i].remove) CHECK_INT(unlink(path), 0);
         if (cases[i].truncate_to >= 0) CHECK_INT(truncate(path, cases[i].truncate_to), 0);
         if (cases[i].flip_at >= 0) {
@@ -83,6 +92,9 @@ TEST(checkpoint_each_damage_is_found_and_named) {
         CHECK_INT(error.status, PROTO_DAMAGED);
         CHECK_HAS(error.where, cases[i].file);
         CHECK_HAS(error.text, cases[i].says);
+        CHECK(!proto_checkpoint_check_file(in("checkpoint-7"), cases[i].file, NULL, &error));
+        CHECK_INT(error.status, PROTO_DAMAGED);
+        CHECK_HAS(error.where, cases[i].file);
     }
     TEST_CASE("");
 }
