@@ -231,7 +231,7 @@ static bool op_global(struct machine *machine, struct proto_error *error) {
 }
 
 static bool op_reduce(struct machine *machine, struct proto_error *error) {
-    struct value result;
+    struct value result = {0};
     const struct value *tuple = top(machine, 0, "REDUCE", error);
     const struct value *name = tuple ? top(machine, 1, "REDUCE", error) : NULL;
     if (!name) return false;
@@ -244,7 +244,7 @@ static bool op_reduce(struct machine *machine, struct proto_error *error) {
 }
 
 static bool op_build(struct machine *machine, struct proto_error *error) {
-    struct value result;
+    struct value result = {0};
     const struct value *tuple = top(machine, 0, "BUILD", error);
     const struct value *object = tuple ? top(machine, 1, "BUILD", error) : NULL;
     if (!object) return false;
@@ -260,7 +260,7 @@ static bool op_build(struct machine *machine, struct proto_error *error) {
 }
 
 static bool op_memo(struct machine *machine, bool put, struct proto_error *error) {
-    const uint8_t *index;
+    const uint8_t *index = NULL;
     if (!take(machine, 1, &index, error)) return false;
     if (!put && !machine->memo_used[*index])
         return proto_fail(error, PROTO_DAMAGED, "BINGET of memo %u, which is empty", *index);
