@@ -22,11 +22,43 @@ static const char env_help[] =
     "  --libero ROOT    where LIBERO's files are; default: the rule that `pipeline doctor` "
     "prints\n";
 
+static const char replay_help[] =
+    "DATA is an HDF5 file of demonstrations or a folder of such. Each demonstration is played "
+    "back\n"
+    "open loop, with its recorded actions and with what the codec makes of them, encoded and\n"
+    "decoded with the statistics of the same data. Exit code 1 when one of them does not solve "
+    "its\n"
+    "task.\n"
+    "\n"
+    "  --libero ROOT    where LIBERO's files are; default: the rule that `pipeline doctor` "
+    "prints\n";
+static const char demos_help[] =
+    "A scripted expert solves the task from start states of its init file; what succeeds is kept,\n"
+    "in LIBERO's own HDF5 layout. An interrupted run keeps what it has.\n"
+    "\n"
+    "  --task NAME      one of --list\n"
+    "  --episodes N     how many to keep (default 20)\n"
+    "  -o, --out FILE   the HDF5 file to write; must not exist\n"
+    "  --rows A:B       rows A..B-1 of the init file, in turn (default 30 to the last)\n"
+    "  --seed S         of the first reset; the next ones count up (default 0)\n"
+    "  --noise SD       on the six motion commands (default 0); what the expert wanted is kept as\n"
+    "                   actions_clean\n"
+    "  --size PX        side of the images (default 128)\n"
+    "  --render HOW     auto (a GPU, else software), gpu or cpu\n"
+    "  --list           names of the tasks that have an expert\n"
+    "  --libero ROOT    where LIBERO's files are\n";
+
 static const struct evaluator_verb verbs[] = {
     {"env", evaluator_verb_env,
      "list [--suite NAME] | render TASK -o FILE [--row N] [--seed S] [--steps N]\n"
      "           [--camera NAME] [--size WxH] [--render auto|gpu|cpu] [--libero ROOT]",
      "LIBERO's tasks, and a picture of one", env_help},
+    {"replay", evaluator_verb_replay, "DATA [--libero ROOT]",
+     "demonstrations played back, raw and through the codec", replay_help},
+    {"demos", evaluator_verb_demos,
+     "--task NAME -o FILE [--episodes N] [--rows A:B] [--seed S] [--noise SD]\n"
+     "           [--size PX] [--render auto|gpu|cpu] [--libero ROOT] | --list",
+     "demonstrations of a task, made by a scripted expert", demos_help},
     {"version", evaluator_verb_version, "[--json]", "versions of this program and its libraries",
      ""},
     {NULL, NULL, NULL, NULL, NULL},

@@ -14,6 +14,8 @@ const struct evaluator_verb *evaluator_verbs(void);  // ends in a row without a 
 int evaluator_command_line(int count, char **words);
 
 int evaluator_verb_env(int argc, char **argv);
+int evaluator_verb_demos(int argc, char **argv);
+int evaluator_verb_replay(int argc, char **argv);
 int evaluator_verb_version(int argc, char **argv);
 
 #endif

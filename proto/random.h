@@ -17,6 +17,7 @@ enum proto_purpose {
     PROTO_PURPOSE_INITIALISATION,  // random weights, position = parameter number
     PROTO_PURPOSE_WORD,            // word vectors of the hash encoder
     PROTO_PURPOSE_EPISODE_SPLIT,   // which episodes are for validation
+    PROTO_PURPOSE_EXPERT,          // noise on a scripted expert's actions, position = step
 };
 
 struct proto_random {
