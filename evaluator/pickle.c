@@ -273,7 +273,7 @@ static bool op_memo(struct machine *machine, bool put, struct proto_error *error
 }
 
 static bool op_integer(struct machine *machine, size_t bytes, struct proto_error *error) {
-    const uint8_t *at;
+    const uint8_t *at = NULL;
     uint32_t number = 0;
     if (!take(machine, bytes, &at, error)) return false;
     for (size_t i = 0; i < bytes; i++) number |= (uint32_t)at[i] << 8 * i;
@@ -284,7 +284,7 @@ static bool op_integer(struct machine *machine, size_t bytes, struct proto_error
 }
 
 static bool op_text(struct machine *machine, struct proto_error *error) {
-    const uint8_t *length, *text;
+    const uint8_t *length = NULL, *text = NULL;
     if (!take(machine, 4, &length, error)) return false;
     const uint32_t bytes =
         (uint32_t)(length[0] | length[1] << 8 | length[2] << 16) | (uint32_t)length[3] << 24;
