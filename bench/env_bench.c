@@ -1,6 +1,6 @@
 // bench/env_bench.c - how fast LIBERO runs here, against libmujoco alone in the same run.
 //
-//     env_bench LIBERO_ROOT [--render cpu|gpu] [TASK]...
+//     env_bench LIBERO_ROOT [--render cpu|gpu] [--threads] [TASK]...
 //
 // Per task, one core unless said otherwise:
 //   steps     control steps/s without pictures: physics, controller, observation, predicates
@@ -177,8 +177,13 @@ static bool reset_time(struct run *run, double *ms, struct proto_error *error) {
     return true;
 }
 
+struct wishes {
+    const char *render;
+    bool threads;
+};
+
 static bool measure(struct evaluator_world *world, struct run *run, const char *task,
-                    const char *render, struct proto_error *error) {
+                    const struct wishes *wishes, struct proto_error *error) {
     double steps[ROUNDS], bare[ROUNDS], pictures[3], both[3], reset_ms = 0;
     struct evaluator_camera *camera = NULL;
     run->torques = proto_alloc_array(STEPS * SUBSTEPS * CONTROLS_MAX, sizeof(double), error);
@@ -192,15 +197,16 @@ static bool measure(struct evaluator_world *world, struct run *run, const char *
     for (int i = 0; i < ROUNDS && done; i++)
         done = steps_time(run, &steps[i], error) && bare_time(run, &bare[i], error);
     done = done && reset_time(run, &reset_ms, error);
-    for (int i = 0; i < 3 && done; i++) done = threads_time(world, run->rows, &both[i], error);
-    done = done && evaluator_camera_open(world, render, SIDE, SIDE, &camera, error);
+    if (wishes->threads)
+        for (int i = 0; i < 3 && done; i++) done = threads_time(world, run->rows, &both[i], error);
+    done = done && evaluator_camera_open(world, wishes->render, SIDE, SIDE, &camera, error);
     for (int i = 0; i < 3 && done; i++) done = pictures_time(run, camera, &pictures[i], error);
     if (done) {
         const double ours = median(steps, ROUNDS), theirs = median(bare, ROUNDS);
-        printf("ours %.32s steps %.1f bare %.1f share %.2f pictures %.1f threads %.2f reset %.1f "
-               "renderer %s\n",
-               task, ours, theirs, ours / theirs, median(pictures, 3), median(both, 3) / ours,
-               reset_ms, evaluator_camera_renderer(camera));
+        printf("ours %.32s steps %.1f bare %.1f share %.2f pictures %.1f reset %.1f", task, ours,
+               theirs, ours / theirs, median(pictures, 3), reset_ms);
+        if (wishes->threads) printf(" threads %.2f", median(both, 3) / ours);
+        printf(" renderer %s\n", evaluator_camera_renderer(camera));
         fflush(stdout);
     }
     evaluator_camera_close(&camera);
@@ -209,7 +215,7 @@ static bool measure(struct evaluator_world *world, struct run *run, const char *
 }
 
 static bool task_measure(const struct evaluator_libero *libero, const char *name,
-                         const char *render, struct proto_error *error) {
+                         const struct wishes *wishes, struct proto_error *error) {
     char bddl[2 * EVALUATOR_PATH_MAX], init[2 * EVALUATOR_PATH_MAX];
     struct evaluator_world *world = NULL;
     struct evaluator_rows rows = {0};
@@ -221,7 +227,7 @@ static bool task_measure(const struct evaluator_libero *libero, const char *name
     const bool done = evaluator_world_open(libero, bddl, 0, &world, error) &&
                       evaluator_rows_read(init, &rows, error) &&
                       evaluator_env_new(world, &run.env, error) &&
-                      measure(world, &run, name, render, error);
+                      measure(world, &run, name, wishes, error);
     evaluator_env_free(&run.env);
     evaluator_rows_free(&rows);
     evaluator_world_close(&world);
@@ -231,16 +237,19 @@ static bool task_measure(const struct evaluator_libero *libero, const char *name
 int main(int count, char **words) {
     static struct evaluator_libero libero;
     struct proto_error error = {0};
-    const char *render = "cpu", *rest[8];
+    struct wishes wishes = {.render = "cpu"};
+    const char *rest[8];
     size_t rest_count;
-    const struct proto_word options[] = {{"--render", PROTO_WORD_TEXT, &render}};
-    bool done = proto_words_read(count, words, options, 1, rest, 8, &rest_count, &error) &&
+    const struct proto_word options[] = {{"--render", PROTO_WORD_TEXT, &wishes.render},
+                                         {"--threads", PROTO_WORD_FLAG, &wishes.threads}};
+    bool done = proto_words_read(count, words, options, PROTO_COUNT(options), rest, 8, &rest_count,
+                                 &error) &&
                 (rest_count > 0 ||
                  proto_fail(&error, PROTO_USAGE, "usage: env_bench LIBERO_ROOT [TASK]...")) &&
                 evaluator_libero_find(rest[0], &libero, &error);
     const size_t tasks = rest_count > 1 ? rest_count - 1 : PROTO_COUNT(golden_tasks);
     for (size_t i = 0; i < tasks && done; i++)
         done =
-            task_measure(&libero, rest_count > 1 ? rest[1 + i] : golden_tasks[i], render, &error);
+            task_measure(&libero, rest_count > 1 ? rest[1 + i] : golden_tasks[i], &wishes, &error);
     return done ? PROTO_DONE : proto_error_print("env_bench", &error);
 }
