@@ -1,6 +1,7 @@
 // trainer/session.c - opens and closes what a rank works with, and takes batches out of its feed.
 #include "trainer/session.h"
 
+#include "proto/checkpoint_aside.h"
 #include "trainer/announce.h"
 
 #include <inttypes.h>
@@ -106,13 +107,39 @@ static bool open_peers(struct trainer_session *session, struct proto_error *erro
     return done;
 }
 
+// What the run has of steps that it is about to do anew: lines of metrics.jsonl are cut off,
+// checkpoints are set aside.
+static bool open_history(struct trainer_session *session, size_t samples_max,
+                         struct proto_error *error) {
+    const struct trainer_plan *plan = &session->plan;
+    const uint64_t step = session->state.step;
+    char path[PROTO_PATH_MAX];
+    size_t aside = 0;
+    uint64_t lines = 0;
+    if (!proto_checkpoint_set_aside(plan->run, step, &aside, error)) return false;
+    if (aside > 0)
+        proto_link_say(session->link,
+                       "notice: checkpoints behind step %" PRIu64 " are of the training before; "
+                       "they are kept as checkpoint-<step>.aside",
+                       step);
+    if (!proto_run_path(plan->run, "metrics.jsonl", path, error) ||
+        !trainer_metrics_open(path, step, plan->ranks, samples_max, &session->metrics, &lines,
+                              error))
+        return false;
+    if (lines != step)
+        proto_link_say(session->link,
+                       "notice: metrics.jsonl holds %" PRIu64 " of the %" PRIu64
+                       " steps up to here",
+                       lines, step);
+    return true;
+}
+
 // What rank 0 writes; the others keep a place for the weights that are compared.
 static bool open_records(struct trainer_session *session, struct proto_error *error) {
     const struct trainer_plan *plan = &session->plan;
     const size_t elements = session->state.table->elements;
     const size_t step_samples = (size_t)plan->batch * plan->accumulation;
     const bool ledger = plan->config->trainer.ledger;
-    char path[PROTO_PATH_MAX];
     session->gathered = proto_alloc_array((size_t)plan->ranks * TRAINER_COLLECTIVE_SMALL_MAX,
                                           sizeof *session->gathered, error);
     if (!session->gathered) return false;
@@ -129,16 +156,7 @@ static bool open_records(struct trainer_session *session, struct proto_error *er
         return false;
     if (plan->rank != 0) return true;
     trainer_snapshot_free(&session->weights);  // the saver has its own
-    uint64_t lines = 0;
-    if (!proto_run_path(plan->run, "metrics.jsonl", path, error) ||
-        !trainer_metrics_open(path, session->state.step, plan->ranks, ledger ? step_samples : 0,
-                              &session->metrics, &lines, error))
-        return false;
-    if (lines != session->state.step)
-        proto_link_say(session->link,
-                       "notice: metrics.jsonl holds %" PRIu64 " of the %" PRIu64
-                       " steps up to here",
-                       lines, session->state.step);
+    if (!open_history(session, ledger ? step_samples : 0, error)) return false;
     const struct trainer_saver_settings saver = {
         .plan = plan,
         .table = session->state.table,
