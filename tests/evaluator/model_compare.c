@@ -124,6 +124,26 @@ void model_compare(const mjModel *ours, const mjModel *theirs,
 #undef X
 }
 
+// The text with `root` in front of each relative file; NULL without memory.
+static char *with_root(const char *text, const char *root) {
+    static const char mark[] = "file=\"";
+    size_t files = 0;
+    for (const char *at = text; (at = strstr(at, mark)); at++) files++;
+    const size_t size = strlen(text) + files * (strlen(root) + 1) + 1;
+    char *whole = malloc(size);
+    size_t used = 0;
+    while (whole) {
+        const char *at = strstr(text, mark);
+        const size_t length = at ? (size_t)(at - text) + strlen(mark) : strlen(text);
+        memcpy(whole + used, text, length + 1);  // with the next letter, or the end
+        used += length;
+        if (!at) break;
+        text += length;
+        if (*text != '/') used += (size_t)snprintf(whole + used, size - used, "%s/", root);
+    }
+    return whole;
+}
+
 mjModel *model_read(const char *path, const char *root, char *words, int words_size) {
     struct proto_error error = {0};
     char *text = NULL, *whole = NULL;
@@ -134,19 +154,7 @@ mjModel *model_read(const char *path, const char *root, char *words, int words_s
         snprintf(words, (size_t)words_size, "%s", error.text);
         return NULL;
     }
-    size_t files = 0;
-    for (const char *at = text; (at = strstr(at, "file=\"")); at++) files++;
-    char *to = whole = malloc(size + files * (strlen(root) + 1) + 1);
-    for (const char *from = text, *at; whole; from = at) {
-        at = strstr(from, "file=\"");
-        const size_t length = at ? (size_t)(at - from) + 6 : strlen(from);
-        memcpy(to, from, length);
-        to += length;
-        *to = '\0';
-        if (!at) break;
-        at += 6;
-        if (*at != '/') to += sprintf(to, "%s/", root);
-    }
+    whole = with_root(text, root);
     if (whole) spec = mj_parseXMLString(whole, NULL, words, words_size);
     if (spec) {
         model = mj_compile(spec, NULL);

@@ -1,7 +1,9 @@
-// tests/evaluator/scene_tasks_program.c - scene_tasks_program ROOT RECORDED CHUNK CHUNKS: composes
-// and compiles every task of its share of LIBERO's 130. Each must have as many coordinates as its
-// start states, a body for each thing and a site for each region; where a task's model was recorded
-// below RECORDED ("" for none), ours must equal it in every field. Exit 1 on any that does not.
+// tests/evaluator/scene_tasks_program.c - scene_tasks_program ROOT RECORDED CHUNK CHUNKS: composes,
+// compiles and starts every task of its share of LIBERO's 130. Each must have as many coordinates
+// as its start states, a body for each thing and a site for each region; reset, put into its first
+// start state and stepped, its goal must be false; where a task's model was recorded below RECORDED
+// ("" for none), ours must equal it in every field. Exit 1 on any that does not.
+#include "evaluator/env.h"
 #include "evaluator/scene.h"
 #include "proto/files.h"
 #include "tests/evaluator/model_compare.h"
@@ -33,17 +35,25 @@ static bool check_names(const struct evaluator_scene *scene, const mjModel *mode
     return true;
 }
 
-static bool check_width(const struct evaluator_libero *libero, const struct evaluator_task *task,
-                        const mjModel *model, struct proto_error *error) {
+// Reset, first start state, one step that holds still: no task begins solved.
+static bool check_start(const struct evaluator_libero *libero, const struct evaluator_task *task,
+                        struct evaluator_env *env, struct proto_error *error) {
+    static const double still[7] = {0};
     char path[2 * EVALUATOR_PATH_MAX];
     struct evaluator_rows rows;
     snprintf(path, sizeof path, "%s/%s/%s.pruned_init", libero->init_files, task->suite,
              task->name);
     if (!evaluator_rows_read(path, &rows, error)) return false;
-    const uint32_t width = rows.width, ours = 1 + (uint32_t)model->nq + (uint32_t)model->nv;
+    const mjModel *model = evaluator_env_model(env);
+    bool success = true, whole = true;
+    const bool done = evaluator_rows_fit(&rows, (uint32_t)model->nq, (uint32_t)model->nv, error) &&
+                      evaluator_env_reset(env, error) &&
+                      evaluator_env_set_state(env, rows.values, rows.width, error);
+    for (uint32_t i = 0; done && i < evaluator_env_goal_count(env); i++)
+        whole = whole && evaluator_env_goal(env, i);
     evaluator_rows_free(&rows);
-    return width == ours || proto_fail(error, PROTO_FAILED,
-                                       "start states have %u numbers, the model %u", width, ours);
+    if (!done || !evaluator_env_step(env, still, &success, error)) return false;
+    return (!whole && !success) || proto_fail(error, PROTO_FAILED, "the goal is true at the start");
 }
 
 static bool check_recorded(const char *recorded, const char *root,
@@ -71,15 +81,19 @@ static bool check_task(const struct evaluator_libero *libero, const char *root,
                        const char *recorded, const struct evaluator_task *task, uint32_t *compared,
                        struct proto_error *error) {
     char path[2 * EVALUATOR_PATH_MAX];
-    struct evaluator_scene *scene = NULL;
-    mjModel *model = NULL;
+    struct evaluator_world *world = NULL;
+    struct evaluator_env *env = NULL;
     snprintf(path, sizeof path, "%s/%s/%s.bddl", libero->bddl_files, task->suite, task->name);
-    const bool done = evaluator_scene_compose(libero, path, &scene, error) &&
-                      evaluator_scene_compile(scene, &model, error) &&
-                      check_names(scene, model, error) && check_width(libero, task, model, error) &&
-                      check_recorded(recorded, root, task, model, compared, error);
-    if (model) mj_deleteModel(model);
-    evaluator_scene_free(&scene);
+    bool done = evaluator_world_open(libero, path, 0, &world, error) &&
+                evaluator_env_new(world, &env, error);
+    if (done) {
+        const mjModel *model = evaluator_env_model(env);
+        done = check_names(evaluator_world_scene(world), model, error) &&
+               check_recorded(recorded, root, task, model, compared, error) &&
+               check_start(libero, task, env, error);
+    }
+    evaluator_env_free(&env);
+    evaluator_world_close(&world);
     return done;
 }
 
