@@ -16,7 +16,7 @@ static const double six[] = {0.0, 0.5, -1.25, 1e-300, 2.5e10, -0.161037389};
 
 static void read_named(const struct seeds *seeds, const char *name, const uint8_t **bytes,
                        size_t *size) {
-    *bytes = NULL;
+    *bytes = NULL, *size = 0;
     for (size_t i = 0; i < seeds->count; i++)
         if (strcmp(seeds->items[i].name, name) == 0) {
             *bytes = seeds->items[i].bytes;
@@ -87,7 +87,7 @@ TEST(rows_of_bad_files_are_refused_by_name_and_place) {
     seeds_read(CORPUS, &seeds);
     for (size_t i = 0; i < PROTO_COUNT(refused); i++) {
         const uint8_t *bytes;
-        size_t size;
+        size_t size = 0;
         struct evaluator_rows rows = {0};
         struct proto_error error = {0};
         TEST_CASE(refused[i].name);
@@ -142,7 +142,7 @@ TEST(rows_reader_survives_mutants) {
     for (uint64_t seed = 0; seed < MUTANTS; seed++) {
         const size_t parent = (size_t)(seed % seeds.count);
         const uint8_t *bytes = seeds.items[parent].bytes;
-        size_t size, before = sound;
+        size_t size = 0, before = sound;
         struct evaluator_member member;
         struct proto_error error = {0};
         uint8_t *mutant = mutate(bytes, seeds.items[parent].size, seed, &size);
