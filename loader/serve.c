@@ -38,7 +38,8 @@ struct serve {
     uint32_t next_rank;        // whose turn it is to be built for
     int64_t ready_ms, refused_ms;
     uint64_t samples, batches, build_us, bytes;
-    bool changed;  // since the last progress
+    uint32_t held_told;  // tickets held, as last reported
+    bool changed;        // since the last progress
 };
 
 static int64_t clock_us(void) {
@@ -143,13 +144,25 @@ static bool serve_introduce(struct serve *serve, int64_t now_ms, struct proto_er
     return true;
 }
 
+// Tickets that wait to be built. What is built and waits for a rank to take it is that rank's
+// affair.
+static uint32_t serve_held(const struct serve *serve) {
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < serve->settings->count; i++)
+        if (serve->ranks[i].answer.kind == 0) held += serve->ranks[i].held_count;
+    return held;
+}
+
 static void serve_report(struct serve *serve) {
-    if (!serve->changed || !serve->settings->link) return;
+    const uint32_t held = serve_held(serve);
+    if ((!serve->changed && held == serve->held_told) || !serve->settings->link) return;
     serve->changed = false;
+    serve->held_told = held;
     proto_link_progress(serve->settings->link, serve->batches,
-                        json_pack("{s:I, s:I, s:I, s:I}", "samples", (json_int_t)serve->samples,
-                                  "batches", (json_int_t)serve->batches, "build_us",
-                                  (json_int_t)serve->build_us, "bytes", (json_int_t)serve->bytes));
+                        json_pack("{s:I, s:I, s:I, s:I, s:i}", "samples",
+                                  (json_int_t)serve->samples, "batches", (json_int_t)serve->batches,
+                                  "build_us", (json_int_t)serve->build_us, "bytes",
+                                  (json_int_t)serve->bytes, "held", (int)held));
 }
 
 // --- receiving ---
@@ -297,6 +310,8 @@ static bool serve_turn(struct serve *serve, bool *idle, struct proto_error *erro
             !serve_flush(serve, &serve->ranks[i], error))
             return false;
     if (!serve_introduce(serve, clock_us() / 1000, error)) return false;
+    // before building, which may never end: a loader that holds nothing is not expected to work
+    if (serve->held_told == 0) serve_report(serve);
     if (!serve_build_next(serve, &built, error)) return false;
     *idle = !built;
     return true;

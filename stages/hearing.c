@@ -140,13 +140,15 @@ bool stage_hear(struct stage_supervisor *supervisor, struct stage_process *proce
     return process->line >= 0;
 }
 
-// Should it be making progress? A loader builds what trainers ask for: it is expected to while
-// another loader does, or while a trainer waits.
+// Should it be making progress? A loader builds what trainers ask for: it is expected to while it
+// holds tickets and another loader does, or a trainer waits.
 static bool should_work(const struct stage_supervisor *supervisor,
                         const struct stage_process *process) {
     if (process->state != STAGE_RUNNING || !process->done_known) return false;
     if (process->role != STAGE_LOADER) return true;
     if (supervisor->phase != STAGE_WORKING) return false;
+    const json_t *held = json_object_get(process->counters, "held");
+    if (json_is_integer(held) && json_integer_value(held) == 0) return false;
     const struct stage_process *trainer = &supervisor->trainers[0];
     const int64_t since_ms = process->done_grew_ms;
     bool others = trainer->done_known && trainer->done_grew_ms <= since_ms;

@@ -4,6 +4,7 @@
 #include "proto/wire.h"
 #include "tests/check.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -196,6 +197,47 @@ TEST(serve_forgets_the_tickets_of_a_rank_that_began_anew) {
     world_close(&world);
 }
 
+// Waits until the supervisor's end of the link hears of so many held tickets.
+static void hear_held(int line, int held) {
+    static char heard[1 << 16];
+    char wanted[32];
+    size_t used = 0;
+    snprintf(wanted, sizeof wanted, "\"held\":%d", held);
+    for (;;) {
+        struct pollfd set = {.fd = line, .events = POLLIN};
+        if (poll(&set, 1, 10000) != 1) fail_msg("no word of %d held tickets for 10 s", held);
+        const ssize_t count = read(line, heard + used, sizeof heard - 1 - used);
+        CHECK(count > 0);
+        used += (size_t)count;
+        heard[used] = '\0';
+        if (strstr(heard, wanted)) return;
+    }
+}
+
+// Also before the first ticket is built, which may take for ever.
+TEST(serve_tells_how_many_tickets_it_holds) {
+    char packing[] = "raw", number[16];
+    static struct proto_message message;
+    struct proto_error error = {0};
+    struct world world;
+    int ends[2];
+    CHECK_OK(proto_link_pair(ends, &error), error);
+    snprintf(number, sizeof number, "%d", ends[1]);
+    CHECK(setenv("PIPELINE_LINK", number, 1) == 0);
+    world_open(&world, packing);
+    atomic_store(&build_ms, 900);
+    lease(&world, ATTEMPT(1) | 1, 0);
+    hear_held(ends[0], 1);
+    CHECK_INT(atomic_exchange(&build_ms, 0), 900);
+    answer(&world, &message);
+    hear_held(ends[0], 0);
+    CHECK_OK(proto_link_send_stop(ends[0], PROTO_STOP_DRAIN, &error), error);
+    pthread_join(world.thread, NULL);
+    CHECK_OK(world.served, world.error);
+    world_close(&world);
+    close(ends[0]);
+}
+
 TEST(serve_ends_with_the_error_when_the_fault_is_not_in_the_data) {
     char packing[] = "raw";
     struct world world;
@@ -240,5 +282,6 @@ TEST(serve_survives_what_is_no_message_and_leaves_when_refused_for_good) {
 TEST_MAIN(UNIT(serve_answers_each_ticket_raw_and_packed_and_says_bye),
           UNIT(serve_builds_a_ticket_once_however_often_it_is_leased),
           UNIT(serve_forgets_the_tickets_of_a_rank_that_began_anew),
+          UNIT(serve_tells_how_many_tickets_it_holds),
           UNIT(serve_ends_with_the_error_when_the_fault_is_not_in_the_data),
           UNIT(serve_survives_what_is_no_message_and_leaves_when_refused_for_good))

@@ -115,6 +115,7 @@ static int work(struct fake *fake) {
     const char *text = "";
     const bool dies = ordered(fake, "signal", &number, &text);
     const bool stuck = strcmp(fake->order, "stuck") == 0;
+    const bool idle = strcmp(fake->order, "idle") == 0;
     const bool hungry = strcmp(fake->order, "hungry") == 0;
     const bool deaf = strcmp(fake->order, "deaf") == 0;
     if (dies) ticks = (int)strtol(text, NULL, 10);
@@ -128,7 +129,10 @@ static int work(struct fake *fake) {
                                  json_pack("{s:I}", "step", (json_int_t)fake->done));
             return stop == PROTO_STOP_CHECKPOINT ? PROTO_RESUMABLE : PROTO_FAILED;
         }
-        if (!stuck) tell(fake);
+        if (idle)  // says, again and again, that it has nothing to do
+            proto_link_progress(fake->link, 0, json_pack("{s:i}", "held", 0));
+        else if (!stuck)
+            tell(fake);
         if (fake->trainer) fake->steps = read_number(fake, "steps", STEPS_MAX);
         if (fake->trainer && fake->done >= fake->steps) return 0;
         struct pollfd set = {.fd = (deaf || hungry) ? -1 : proto_link_descriptor(fake->link),
