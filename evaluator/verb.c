@@ -59,6 +59,8 @@ static const struct evaluator_verb verbs[] = {
      "--task NAME -o FILE [--episodes N] [--rows A:B] [--seed S] [--noise SD]\n"
      "           [--size PX] [--render auto|gpu|cpu] [--libero ROOT] | --list",
      "demonstrations of a task, made by a scripted expert", demos_help},
+    {"doctor", evaluator_verb_doctor, "[--json] [--libero ROOT]",
+     "what this machine offers the simulator, and what is missing", ""},
     {"version", evaluator_verb_version, "[--json]", "versions of this program and its libraries",
      ""},
     {NULL, NULL, NULL, NULL, NULL},

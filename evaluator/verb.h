@@ -13,6 +13,7 @@ const struct evaluator_verb *evaluator_verbs(void);  // ends in a row without a 
 // Runs the whole command line: words[0] is the program. Returns the exit code, errors are printed.
 int evaluator_command_line(int count, char **words);
 
+int evaluator_verb_doctor(int argc, char **argv);
 int evaluator_verb_env(int argc, char **argv);
 int evaluator_verb_demos(int argc, char **argv);
 int evaluator_verb_replay(int argc, char **argv);

@@ -3,6 +3,7 @@
 #include "proto/libero_root.h"
 #include "proto/run.h"
 #include "proto/words.h"
+#include "stages/probe.h"
 #include "stages/programs.h"
 #include "stages/verb.h"
 
@@ -160,6 +161,28 @@ static void look_at_cuda(json_t *findings) {
          driver[0] ? ", driver " : ", no driver", driver);
 }
 
+// What the simulator says of itself; a build without libmujoco has none.
+static void look_at_simulator(json_t *findings, const char *root) {
+    struct proto_error error = {0};
+    char *word = root[0] != '\0' ? proto_format(&error, "--libero=%s", root) : NULL;
+    json_t *answer = stage_probe_with("pipeline-evaluator", "doctor", word, &error);
+    free(word);
+    size_t i;
+    json_t *finding;
+    json_array_foreach(json_object_get(answer, "findings"), i, finding) {
+        if (json_is_string(json_object_get(finding, "name")) &&
+            json_is_string(json_object_get(finding, "found")))
+            json_array_append(findings, finding);
+    }
+    if (!answer)
+        note(findings, "simulator",
+             error.status == PROTO_MISSING
+                 ? "training needs none; rollouts do: scripts/setup.sh, then build again"
+                 : "pipeline-evaluator doctor says more",
+             "%.200s", error.status == PROTO_MISSING ? "not built" : error.text);
+    json_decref(answer);
+}
+
 // ---- LIBERO ------------------------------------------------------------------------------------
 
 static json_t *libero_new(const char *root_option) {
@@ -205,7 +228,7 @@ static void print_findings(const json_t *findings) {
     }
 }
 
-static json_t *findings_new(void) {
+static json_t *findings_new(const char *root) {
     json_t *findings = json_array();
     if (!findings) return NULL;
     look_at_machine(findings);
@@ -218,6 +241,7 @@ static json_t *findings_new(void) {
     look_at_programs(findings);
     look_at_openblas(findings);
     look_at_cuda(findings);
+    look_at_simulator(findings, root);
     return findings;
 }
 
@@ -232,7 +256,7 @@ int stage_doctor(int count, char **words) {
     if (!proto_words_read(count, words, options, PROTO_COUNT(options), rest, 0, &rest_count,
                           &error))
         return proto_error_print("pipeline doctor", &error);
-    json_t *findings = findings_new(), *libero = libero_new(root);
+    json_t *findings = findings_new(root), *libero = libero_new(root);
     json_t *report = json_pack("{s:O, s:O}", "findings", findings, "libero", libero);
     int code = PROTO_DONE;
     if (!report) {

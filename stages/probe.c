@@ -25,12 +25,13 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-// Starts `program verb --json` with its stdout in a pipe and its stderr nowhere.
-static bool start(const char *program, const char *verb, pid_t *child, int *answers,
-                  struct proto_error *error) {
+// Starts `program verb --json word` with its stdout in a pipe and its stderr nowhere.
+static bool start(const char *program, const char *verb, const char *word, pid_t *child,
+                  int *answers, struct proto_error *error) {
     char path[PROTO_PATH_MAX];
     int ends[2];
-    char *words[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)verb, "--json", NULL};
+    char *words[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)verb, "--json",
+                     (char *)(uintptr_t)word, NULL};
     posix_spawn_file_actions_t actions;
     if (!stage_programs_path(program, path, error)) return false;
     if (pipe2(ends, O_CLOEXEC) != 0) return proto_fail_errno(error, PROTO_EXHAUSTED, "no pipe");
@@ -74,11 +75,16 @@ static bool read_all(int answers, char *text, size_t *size_bytes, struct proto_e
 }
 
 json_t *stage_probe(const char *program, const char *verb, struct proto_error *error) {
+    return stage_probe_with(program, verb, NULL, error);
+}
+
+json_t *stage_probe_with(const char *program, const char *verb, const char *word,
+                         struct proto_error *error) {
     pid_t child;
     int answers, status = 0;
     size_t size_bytes = 0;
     json_t *answer = NULL;
-    if (!start(program, verb, &child, &answers, error)) return NULL;
+    if (!start(program, verb, word, &child, &answers, error)) return NULL;
     char *text = proto_alloc(ANSWER_BYTES_MAX, error);
     const bool read = text && read_all(answers, text, &size_bytes, error);
     close(answers);

@@ -13,4 +13,8 @@
 PROTO_MUST_CHECK json_t *stage_probe(const char *program, const char *verb,
                                      struct proto_error *error);
 
+// The same with one more word, as "--libero=ROOT"; NULL: none.
+PROTO_MUST_CHECK json_t *stage_probe_with(const char *program, const char *verb, const char *word,
+                                          struct proto_error *error);
+
 #endif

@@ -56,7 +56,7 @@ static const char *found(const json_t *report, const char *name) {
 TEST(doctor_reports_what_a_run_needs) {
     static const char *const names[] = {
         "cores",           "memory",           "disk",     "shared memory", "open files", "sockets",
-        "pipeline-loader", "pipeline-trainer", "OpenBLAS", "CUDA"};
+        "pipeline-loader", "pipeline-trainer", "OpenBLAS", "CUDA",          "simulator"};
     json_t *report = run_json(stage_doctor);
     cpu_set_t set;
     CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
