@@ -11,7 +11,7 @@
     "libero_spatial/pick_up_the_black_bowl_between_the_plate_and_the_ramekin_and_place_it_on_the_" \
     "plate"
 #define TASK_STOVE "libero_goal/turn_on_the_stove"
-#define TASK_MOKA "libero_90/KITCHEN_SCENE8_put_both_moka_pots_on_the_stove"
+#define TASK_MOKA "libero_10/KITCHEN_SCENE8_put_both_moka_pots_on_the_stove"
 #define TASK_SOUP "libero_object/pick_up_the_alphabet_soup_and_place_it_in_the_basket"
 
 // LIBERO's files; skips the test without them, or fails it where they are required.
