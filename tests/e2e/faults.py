@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import subprocess
+import sys
 
 import case
 from case import Run, check, lines, same_training, wait_for
@@ -116,4 +117,58 @@ def supervisor_kills(folder):
     whole_files(run)
 
 
-case.main({f.__name__: f for f in (no_room, stopped_processes, trainer_kills, supervisor_kills)})
+def note_of(pid):
+    """What the process says that it reads now, in the page that its supervisor looks at."""
+    folder = "/proc/%d/fd" % pid
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if "pipeline-place" not in os.readlink(path):
+            continue
+        with open(path, "rb") as page:
+            data = page.read(4096)
+        shown = int.from_bytes(data[:4], sys.byteorder)
+        half = data[4 + 2032 * (shown - 1):] if shown in (1, 2) else b"\0"
+        return half[:half.index(b"\0")].decode()
+    return ""
+
+
+def stands_still(pid):
+    """Stopped, or gone."""
+    with open("/proc/%d/stat" % pid) as file:
+        return file.read().rsplit(")", 1)[1].split()[0] in "TZX"
+
+
+def faults_in_a_dataset(folder):
+    """A loader that dies of a fault twice in the same dataset: exit 3 with file and dataset. That
+    it reads it is seen in its own note while it stands still; elsewhere a fault is a restart."""
+    run = Run(folder + "/run", 100000, 2, loader__cache_mib=1, supervisor__restart_limit=100,
+              trainer__checkpointing_period=100000).start()
+    run.wait_step(3)
+    seen = {}
+
+    def hit():
+        if run.process.poll() is not None:
+            return True
+        for loader in run.processes("loader"):
+            pid = loader["pid"]
+            try:
+                os.kill(pid, signal.SIGSTOP)
+                wait_for("a loader that stands still", lambda: stands_still(pid))
+                place = note_of(pid)
+                # the first place, and then only that one again
+                if place and (place in seen or not seen):
+                    seen[place] = seen.get(place, 0) + 1
+                    os.kill(pid, signal.SIGSEGV)
+                os.kill(pid, signal.SIGCONT)
+            except OSError:
+                continue  # it is just being started again
+        return max(seen.values(), default=0) >= 2
+    wait_for("two faults in one dataset", hit)
+    run.finish(3)
+    place = next(iter(seen))
+    check("second crash at the same place" in run.text() and place in run.text(),
+          "%s is not named:\n%s" % (place, run.text()[-2000:]))
+
+
+case.main({f.__name__: f for f in (no_room, stopped_processes, trainer_kills, supervisor_kills,
+                                   faults_in_a_dataset)})
