@@ -22,7 +22,8 @@ static bool open_base(struct evaluator_composer *composer, struct proto_error *e
 static bool take_text(struct evaluator_composer *composer, struct proto_error *error) {
     xmlChar *text = NULL;
     int size = 0;
-    xmlDocDumpMemoryEnc(composer->tree.doc, &text, &size, "UTF-8");
+    // an element a line: libmujoco's messages name lines
+    xmlDocDumpFormatMemoryEnc(composer->tree.doc, &text, &size, "UTF-8", 1);
     if (text && size > 0)
         composer->scene->xml = proto_format(error, "%s", (const char *)text);
     else

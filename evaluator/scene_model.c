@@ -146,6 +146,18 @@ static const char *file_named(const xmlNode *assets, const char *words) {
     return "";
 }
 
+// Where words end in "line N": that line of the composed text, which names the thing it came from.
+static const char *line_named(const char *xml, const char *words, int *length) {
+    const char *at = strstr(words, "line ");
+    unsigned long number = at ? strtoul(at + 5, NULL, 10) : 0;
+    for (; number > 1 && xml; number--) xml = (xml = strchr(xml, '\n')) ? xml + 1 : NULL;
+    if (number != 1 || !xml) return NULL;
+    xml += strspn(xml, " ");
+    const size_t whole = strcspn(xml, "\n");
+    *length = (int)(whole < 300 ? whole : 300);
+    return xml;
+}
+
 static bool compile_checked(const struct evaluator_scene *scene, const xmlNode *assets,
                             struct mjModel_ **model, struct proto_error *error) {
     struct compile work = {.scene = scene};
@@ -159,8 +171,11 @@ static bool compile_checked(const struct evaluator_scene *scene, const xmlNode *
     }
     for (char *c = work.words; *c; c++)
         if (*c == '\n') *c = ' ';
-    (void)proto_fail(error, PROTO_DAMAGED, "libmujoco does not take the scene: %s", work.words);
     const char *file = file_named(assets, work.words);
+    int length = 0;
+    const char *line = *file ? NULL : line_named(scene->xml, work.words, &length);
+    (void)proto_fail(error, PROTO_DAMAGED, "libmujoco does not take the scene: %s%s%.*s",
+                     work.words, line ? ": " : "", length, line ? line : "");
     return *file ? proto_error_where(error, "%s", file) : false;
 }
 

@@ -51,12 +51,13 @@ char *evaluator_path_absolute(const char *folder, const char *path, struct proto
     return whole;
 }
 
-static void drop_comments(xmlNode *parent) {
+// MJCF says everything in attributes: comments and stray text go.
+static void drop_text(xmlNode *parent) {
     for (xmlNode *node = parent->children, *next; node; node = next) {
         next = node->next;
         if (node->type == XML_ELEMENT_NODE) {
-            drop_comments(node);
-        } else if (node->type != XML_TEXT_NODE && node->type != XML_CDATA_SECTION_NODE) {
+            drop_text(node);
+        } else {
             xmlUnlinkNode(node);
             xmlFreeNode(node);
         }
@@ -108,7 +109,7 @@ static bool parse(struct evaluator_tree *tree, const char *bytes, size_t size,
     if (!tree->root || !evaluator_node_is(tree->root, "mujoco"))
         return proto_fail(error, PROTO_DAMAGED, "its root element is <%s>, expected <mujoco>",
                           tree->root ? (const char *)tree->root->name : "");
-    drop_comments(tree->root);
+    drop_text(tree->root);
     return absolute_files(tree, error);
 }
 

@@ -77,6 +77,7 @@ TEST(scene_model_names_the_file_that_is_damaged) {
     write_bytes(butter[0], text, size);
     free(text);
     check_refused(PROTO_DAMAGED, "", "libmujoco does not take the scene: ");
+    check_refused(PROTO_DAMAGED, "", "name=\"butter_1_g1\"");
 }
 
 // A mesh of the right size with faces of vertices that it has not, or vertices that are no numbers.
