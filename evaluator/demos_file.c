@@ -1,4 +1,8 @@
 // evaluator/demos_file.c - groups, attributes and arrays of a LIBERO file through libhdf5.
+//
+// libhdf5 does not survive a full disk: 1.10.8 crashes in H5Dclose after a write that failed. So
+// the bytes of a demonstration are reserved before it is written, and a disk that has no room says
+// so there; what is too much is cut off at the end.
 #include "evaluator/demos_file.h"
 
 #include "loader/hdf5.h"
@@ -14,10 +18,13 @@
 #include <unistd.h>
 
 #define ACTION_WIDTH 7
+#define OBSERVED_WIDTH 30                // numbers of a step below obs, and robot_states
+#define BESIDES_BYTES ((size_t)1 << 20)  // more than all that libhdf5 keeps of one group
 
 struct evaluator_demos_file {
     char *path, *partial;
     hid_t file, data;
+    int descriptor;                      // of the same file
     struct evaluator_demos_about about;  // sizes only: its texts are the caller's
     uint32_t demo_count;
     uint64_t step_count;
@@ -122,6 +129,18 @@ static bool about_write(struct evaluator_demos_file *file,
     return done;
 }
 
+// The file can grow by so many bytes.
+static bool room_reserve(struct evaluator_demos_file *file, size_t bytes,
+                         struct proto_error *error) {
+    hsize_t now = 0;
+    size_t end = 0;
+    if (H5Fget_filesize(file->file, &now) < 0) return write_fail(error, "the file");
+    if (!proto_add(bytes, BESIDES_BYTES, &end) || !proto_add(end, (size_t)now, &end))
+        return proto_fail(error, PROTO_EXHAUSTED, "the file would be too large");
+    errno = posix_fallocate(file->descriptor, 0, (off_t)end);  // returns it, does not set it
+    return errno == 0 || proto_fail_errno(error, PROTO_EXHAUSTED, "no room for %zu bytes", bytes);
+}
+
 bool evaluator_demos_file_create(const char *path, const struct evaluator_demos_about *about,
                                  struct evaluator_demos_file **out, struct proto_error *error) {
     if (proto_path_exists(path)) {
@@ -131,7 +150,7 @@ bool evaluator_demos_file_create(const char *path, const struct evaluator_demos_
     loader_hdf5_quiet();
     struct evaluator_demos_file *file = proto_alloc(sizeof *file, error);
     if (!file) return false;
-    file->file = file->data = -1;
+    file->file = file->data = file->descriptor = -1;
     file->about = *about;
     file->path = proto_format(error, "%s", path);
     file->partial = proto_format(error, "%s.partial", path);
@@ -139,8 +158,12 @@ bool evaluator_demos_file_create(const char *path, const struct evaluator_demos_
     if (done) {
         errno = 0;
         file->file = H5Fcreate(file->partial, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-        if (file->file >= 0)
-            file->data = H5Gcreate2(file->file, "data", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        if (file->file >= 0) file->descriptor = open(file->partial, O_WRONLY | O_CLOEXEC);
+        done = file->descriptor >= 0 ? room_reserve(file, strlen(about->bddl_content), error)
+                                     : write_fail(error, "the file");
+    }
+    if (done) {
+        file->data = H5Gcreate2(file->file, "data", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
         done = file->data >= 0 ? about_write(file, about, error) : write_fail(error, "the file");
     }
     if (!done) {
@@ -241,11 +264,25 @@ static bool images_write(const struct evaluator_demos_file *file, hid_t group,
                         demo->eye_in_hand, error));
 }
 
+// What a demonstration takes; SIZE_MAX when that cannot be said.
+static size_t demo_bytes(const struct evaluator_demos_file *file,
+                         const struct evaluator_demo *demo) {
+    size_t step, all;
+    const size_t numbers = 2 * ACTION_WIDTH + OBSERVED_WIDTH + file->about.state_width + 1;
+    if (!proto_mul(file->about.height, file->about.width, &step) || !proto_mul(step, 6, &step) ||
+        !proto_add(step, numbers * sizeof(double), &step) || !proto_mul(step, demo->steps, &all) ||
+        !proto_add(all, strlen(demo->model_file), &all))
+        return SIZE_MAX;
+    return all;
+}
+
 bool evaluator_demos_file_append(struct evaluator_demos_file *file,
                                  const struct evaluator_demo *demo, struct proto_error *error) {
     char name[32];
     snprintf(name, sizeof name, "demo_%u", file->demo_count);
     if (demo->steps == 0) return proto_fail(error, PROTO_FAILED, "%s has no steps", name);
+    if (!room_reserve(file, demo_bytes(file, demo), error))
+        return proto_error_where(error, "%s: data/%s", file->path, name);
     errno = 0;
     const hid_t group = H5Gcreate2(file->data, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     const hid_t obs =
@@ -284,21 +321,18 @@ static bool handles_close(struct evaluator_demos_file *file) {
 }
 
 static void file_free(struct evaluator_demos_file **file) {
+    if ((*file)->descriptor >= 0) close((*file)->descriptor);
     free((*file)->path);
     free((*file)->partial);
     free(*file);
     *file = NULL;
 }
 
-static bool sync_write(const char *path, struct proto_error *error) {
-    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0 || fsync(descriptor) != 0) {
-        proto_fail_errno(error, PROTO_FAILED, "cannot be made durable");
-        if (descriptor >= 0) close(descriptor);
-        return false;
-    }
-    close(descriptor);
-    return true;
+// Cuts off what was reserved and not used, and waits for the disk.
+static bool end_set(const struct evaluator_demos_file *file, hsize_t size,
+                    struct proto_error *error) {
+    return (ftruncate(file->descriptor, (off_t)size) == 0 && fsync(file->descriptor) == 0) ||
+           proto_fail_errno(error, PROTO_FAILED, "cannot be made durable");
 }
 
 bool evaluator_demos_file_finish(struct evaluator_demos_file **file_pointer,
@@ -306,11 +340,14 @@ bool evaluator_demos_file_finish(struct evaluator_demos_file **file_pointer,
     struct evaluator_demos_file *file = *file_pointer;
     bool done = integer_write(file->data, "num_demos", file->demo_count, error) &&
                 integer_write(file->data, "total", (int64_t)file->step_count, error);
+    hsize_t size = 0;
     errno = 0;
-    if (!handles_close(file) && done) done = write_fail(error, "the end of the file");
+    if (done && (H5Fflush(file->file, H5F_SCOPE_LOCAL) < 0 ||
+                 H5Fget_filesize(file->file, &size) < 0 || !handles_close(file)))
+        done = write_fail(error, "the end of the file");
+    done = done && end_set(file, size, error);
     if (!done) proto_error_where(error, "%s", file->path);
-    done = done && sync_write(file->partial, error) &&
-           proto_path_rename(file->partial, file->path, error) &&
+    done = done && proto_path_rename(file->partial, file->path, error) &&
            proto_folder_sync_above(file->path, error);
     if (!done) {
         evaluator_demos_file_abandon(file_pointer);
