@@ -181,6 +181,7 @@ static bool session_open(struct demos *demos, struct session *session, struct pr
         !evaluator_camera_open(session->world, demos->render, side, side, &session->camera, error))
         return false;
     printf("drawn by %s\n", evaluator_camera_renderer(session->camera));
+    fflush(stdout);
     const struct evaluator_recorder_settings settings = {
         .world = session->world,
         .env = session->env,
