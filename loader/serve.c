@@ -330,7 +330,7 @@ static bool serve_leave(struct serve *serve, struct proto_error *error) {
 }
 
 bool loader_serve(const struct loader_serve_settings *settings, struct proto_error *error) {
-    struct serve serve = {.settings = settings, .ready_ms = -PROTO_READY_MS};
+    struct serve serve = {.settings = settings, .ready_ms = -PROTO_READY_MS, .changed = true};
     struct proto_link *link = settings->link;
     bool done = serve_open(&serve, error), idle = false;
     if (done && link) proto_link_ready(link);

@@ -4,6 +4,7 @@
 #include "proto/files.h"
 #include "proto/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,8 +140,25 @@ static bool sizes_equal(const struct model_rdt_sizes *found, const struct model_
     };
     for (size_t i = 0; i < PROTO_COUNT(rows); i++)
         if (rows[i].found != rows[i].own)
-            return proto_fail(error, PROTO_REFUSED, "%s of the weights is %u, of this run %u",
+            return proto_fail(error, PROTO_USAGE,
+                              "%s of the weights is %u, of this run %u; set it to the weights' "
+                              "value, or start from random weights (model.pretrained = \"\")",
                               rows[i].key, rows[i].found, rows[i].own);
+    return true;
+}
+
+// Weights that are not finite make every loss so, long after the file that holds them was named.
+static bool tensors_finite(const struct model_parameters *table, const float *flat,
+                           struct proto_error *error) {
+    for (size_t i = 0; i < table->count; i++) {
+        const struct model_parameter *item = &table->items[i];
+        for (size_t k = 0; k < item->elements; k++)
+            if (!isfinite(flat[item->offset + k]))
+                return proto_fail(error, PROTO_DAMAGED,
+                                  "tensor %s holds %s at element %zu; every weight must be finite",
+                                  item->name,
+                                  isnan(flat[item->offset + k]) ? "NaN" : "an infinite number", k);
+    }
     return true;
 }
 
@@ -152,17 +170,21 @@ static bool tensors_read(const char *folder, const char *path, const struct mode
         const bool pickled = proto_path_exists(pickle);
         free(pickle);
         if (pickled)
-            return proto_fail(error, PROTO_MISSING,
-                              "the weights are pickled (pytorch_model.bin), which this build does "
-                              "not read; save them as model.safetensors, for example with "
-                              "safetensors.torch.save_model");
-        return proto_fail(error, PROTO_USAGE, "there is no model.safetensors");
+            proto_fail(error, PROTO_MISSING,
+                       "the weights are pickled (pytorch_model.bin), which this build does "
+                       "not read; save them as model.safetensors, for example with "
+                       "safetensors.torch.save_model");
+        else
+            proto_fail(error, PROTO_USAGE, "there is no model.safetensors");
+        return proto_error_where(error, "%s", folder);
     }
     struct proto_safetensors *file = NULL;
     if (!proto_safetensors_open(path, &file, error)) return false;
-    const bool done = model_parameters_read(table, file, "", flat, error);
+    const bool done =
+        model_parameters_read(table, file, "", flat, error) && tensors_finite(table, flat, error);
     proto_safetensors_close(&file);
-    return done || proto_error_where(error, "model.safetensors");
+    if (!done && error->where[0] == '\0') proto_error_where(error, "%s", path);
+    return done;
 }
 
 bool model_weights_read(const char *folder, const struct model_parameters *table, float *flat,
@@ -175,7 +197,7 @@ bool model_weights_read(const char *folder, const struct model_parameters *table
     if (!path_in(folder, "model.safetensors", &path, error)) return false;
     const bool done = tensors_read(folder, path, table, flat, error);
     free(path);
-    return done || proto_error_where(error, "%s", folder);
+    return done;
 }
 
 // ---- writing ----

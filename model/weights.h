@@ -9,8 +9,8 @@
 
 // Reads <folder>/config.json and checks it against `sizes`; then <folder>/model.safetensors into
 // flat (host [table->elements]): every parameter present with its shape, nothing else, F32, BF16 or
-// F16. PROTO_USAGE: the folder or config.json is not there. PROTO_REFUSED: sizes differ, naming
-// each key. PROTO_MISSING: only pytorch_model.bin is there. PROTO_DAMAGED: the file is not whole.
+// F16, finite. PROTO_USAGE: the folder or config.json is not there, or sizes differ, naming the
+// key. PROTO_MISSING: only pytorch_model.bin is there. PROTO_DAMAGED: the file is not whole.
 PROTO_MUST_CHECK bool model_weights_read(const char *folder, const struct model_parameters *table,
                                          float *flat, struct proto_error *error);
 // Sizes of a folder's network from its config.json (norm_stat and epsilon are not in the official

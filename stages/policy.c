@@ -91,6 +91,7 @@ enum stage_event stage_death(enum stage_role role, bool signalled, int code) {
     case PROTO_USAGE:
     case PROTO_DAMAGED:
     case PROTO_MISSING:
+    case PROTO_REFUSED:
         return STAGE_FINAL;
     case PROTO_EXHAUSTED:
         return role == STAGE_LOADER ? STAGE_KILLED : STAGE_FINAL;

@@ -4,6 +4,7 @@
 # Oracle: an undisturbed run; the ledger of what was trained (`pipeline ledger verify`) has no hole
 # and no double, whatever was cut back.
 import os
+import shutil
 import subprocess
 
 import case
@@ -83,4 +84,31 @@ def anothers_checkpoint(folder):
               "step %d differs" % x["step"])
 
 
-case.main({f.__name__: f for f in (rules, going_back, anothers_checkpoint)})
+def pretrained(folder):
+    """A checkpoint of ours is a folder of weights; one that does not fit is refused, once."""
+    source = Run(folder + "/source", 8, 1).go().checkpoint(8)
+    run = Run(folder + "/run", 4, 1, model__pretrained=source).go()
+    check("starting from the weights in " + source in run.text(), "it does not say from where")
+    verify(run)
+    cases = (
+        ("another network", 2, ["config.json", "hidden_size", "128"], None),
+        ("cut off", 3, ["model.safetensors"], lambda f: os.truncate(f + "/model.safetensors", 999)),
+        ("no weights", 4, ["no model.safetensors"], lambda f: os.remove(f + "/model.safetensors")),
+        ("pickled", 4, ["safetensors.torch.save_file"],
+         lambda f: os.rename(f + "/model.safetensors", f + "/pytorch_model.bin")),
+    )
+    for number, (name, code, says, damage) in enumerate(cases):
+        weights = "%s/weights%d" % (folder, number)
+        shutil.copytree(source, weights)
+        sets = {"model__pretrained": weights}
+        if damage:
+            damage(weights)
+        else:
+            sets["model__hidden_size"] = 64
+        run = Run("%s/refused%d" % (folder, number), 4, 1, **sets).start().finish(code)
+        for word in says:
+            check(word in run.text(), "%s: %r is not said:\n%s" % (name, word, run.text()[-2000:]))
+        check(not run.events("restart_group"), name + ": it was tried again")
+
+
+case.main({f.__name__: f for f in (rules, going_back, anothers_checkpoint, pretrained)})

@@ -188,8 +188,15 @@ TEST(weights_come_back_as_they_were_written) {
     sizes.chunk = 6;
     struct model_parameters *other = table_of(&sizes);
     CHECK(!model_weights_read(folder, other, back, &error));
-    CHECK_INT(error.status, PROTO_REFUSED);
-    CHECK_TEXT(error.text, "pred_horizon (model.chunk_size) of the weights is 5, of this run 6");
+    CHECK_INT(error.status, PROTO_USAGE);
+    CHECK_HAS(error.text, "pred_horizon (model.chunk_size) of the weights is 5, of this run 6");
+    // a weight that is no number, named with its tensor
+    flat[table->items[3].offset + 2] = NAN;
+    write_weights(folder, table, flat, 0, table->count);
+    CHECK(!model_weights_read(folder, table, back, &error));
+    CHECK_INT(error.status, PROTO_DAMAGED);
+    CHECK_HAS(error.text, table->items[3].name);
+    CHECK_HAS(error.text, "holds NaN at element 2");
     CHECK_OK(proto_folder_remove(folder, &error), error);
     model_parameters_free(&other);
     model_parameters_free(&table);

@@ -51,6 +51,8 @@ TEST(policy_does_what_each_death_asks_for) {
          STAGE_RESTART_GROUP},
         {"trainer, disk full", STAGE_TRAINER, STAGE_RUNNING, false, 5, STAGE_FAILED,
          STAGE_FAIL_RUN},
+        {"trainer, weights of another network", STAGE_TRAINER, STAGE_STARTING, false, 6,
+         STAGE_FAILED, STAGE_FAIL_RUN},
         {"trainer that finished", STAGE_TRAINER, STAGE_RUNNING, false, 0, STAGE_DONE, STAGE_FINISH},
         {"trainer after its checkpoint", STAGE_TRAINER, STAGE_DRAINING, false, 75, STAGE_DONE,
          STAGE_NOTHING},
