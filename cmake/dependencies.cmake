@@ -18,6 +18,9 @@ endif()
 # fills; only the versioned library name is in there, so it is imported by its full path.
 pkg_check_modules(libxml2 REQUIRED IMPORTED_TARGET libxml-2.0)
 pkg_check_modules(libpng REQUIRED IMPORTED_TARGET libpng)
+# Video of episodes; Debian's build of these is under the GPL, and so is a binary that is given away
+# with them.
+pkg_check_modules(ffmpeg REQUIRED IMPORTED_TARGET libavformat libavcodec libswscale libavutil)
 if(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
   set(PIPELINE_CACHE $ENV{XDG_CACHE_HOME}/pipeline)
 else()

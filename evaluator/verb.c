@@ -48,7 +48,35 @@ static const char demos_help[] =
     "  --list           names of the tasks that have an expert\n"
     "  --libero ROOT    where LIBERO's files are\n";
 
+static const char eval_help[] =
+    "  eval --checkpoint DIR    roll out a checkpoint, or a .safetensors of one\n"
+    "  eval diff A B            two results.json, paired on the same starts (exact McNemar test)\n"
+    "  eval merge -o FILE A...  parts of one evaluation, without doubles\n"
+    "\n"
+    "  --benchmark NAME         suite (default libero_90)\n"
+    "  --tasks NAME[,NAME]      names, trained (default) or first:N; --num_tasks N is first:N\n"
+    "  --rows A:B               start states A .. B-1; default 10:30 (0:10 choose the best)\n"
+    "  --episodes_per_task N    start states 10 .. 10+N-1 (default 20)\n"
+    "  --max_steps N, --exec_horizon N, --settle_steps N   defaults 200, 16 or the chunk, 10\n"
+    "  --controls               open loop and blind beside the policy, from the same starts\n"
+    "  --seed S                 of reset and noise (default 0)\n"
+    "  --environments N         simulators side by side (default 8); outcomes do not depend on it\n"
+    "  --raw                    the weights as trained, not the averaged ones\n"
+    "  -o, --output_dir DIR     results.json and episodes.jsonl: the same command goes on where "
+    "it\n"
+    "                           was stopped, several at once share the episodes\n"
+    "  --restart                throw away what is there\n"
+    "  --record_video           --videos N of each task (default 1), in --video_output_dir DIR\n"
+    "  --device D, --threads N, --render auto|gpu|cpu, --libero ROOT, --json\n"
+    "  --pretrained is --checkpoint; --text_encoder and --vision_encoder are compared with what "
+    "the\n"
+    "  checkpoint was trained with; --config is noted.\n";
+
 static const struct evaluator_verb verbs[] = {
+    {"eval", evaluator_verb_eval,
+     "--checkpoint DIR [--tasks NAMES] [--controls] [--record_video] ... | diff A B |\n"
+     "           merge -o FILE A...",
+     "how often the robot succeeds", eval_help},
     {"env", evaluator_verb_env,
      "list [--suite NAME] | render TASK -o FILE [--row N] [--seed S] [--steps N]\n"
      "           [--camera NAME] [--size WxH] [--render auto|gpu|cpu] [--libero ROOT]",

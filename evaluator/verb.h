@@ -15,6 +15,7 @@ int evaluator_command_line(int count, char **words);
 
 int evaluator_verb_doctor(int argc, char **argv);
 int evaluator_verb_env(int argc, char **argv);
+int evaluator_verb_eval(int argc, char **argv);
 int evaluator_verb_demos(int argc, char **argv);
 int evaluator_verb_replay(int argc, char **argv);
 int evaluator_verb_version(int argc, char **argv);

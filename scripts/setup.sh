@@ -5,7 +5,8 @@ set -euo pipefail
 
 packages=(build-essential cmake ninja-build pkg-config python3 python3-pip ca-certificates xz-utils
     libzmq3-dev libmsgpack-dev liblz4-dev libxxhash-dev libhdf5-dev libopenblas-dev
-    libtomlplusplus-dev libjansson-dev libcmocka-dev libxml2-dev libpng-dev libegl1 libegl-dev
+    libtomlplusplus-dev libjansson-dev libcmocka-dev libxml2-dev libpng-dev
+    libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libegl1 libegl-dev
     libgl1-mesa-dri)
 
 missing=()
