@@ -148,16 +148,16 @@ void model_kernel_concat(struct CUstream_st *stream, const struct model_concat *
 // A block per row of the position table, which it alone sums.
 __global__ void __launch_bounds__(ROW_THREADS)
     concat_backward_kernel(struct model_concat_backward a) {
-    const size_t rows = 2 + a.rest_rows, row = blockIdx.x;
+    const size_t row = blockIdx.x, from_step = (2 + a.rest_rows) * a.width;
+    const size_t to_step = row < 2 ? a.width : a.rest_rows * a.width;  // from sample to sample
+    float *target = row == 0 ? a.dfirst : row == 1 ? a.dsecond : a.drest + (row - 2) * a.width;
     for (FOR_EACH_COLUMN(i, a.width)) {
+        const float *from = a.dx + row * a.width + i;
+        float *to = target + i;
         float sum = 0;
-        for (size_t b = 0; b < a.batch; b++) {
-            const float d = a.dx[(b * rows + row) * a.width + i];
-            float *to = row == 0   ? a.dfirst + b * a.width
-                        : row == 1 ? a.dsecond + b * a.width
-                                   : a.drest + (b * a.rest_rows + row - 2) * a.width;
-            to[i] = d;
-            sum += d;
+        for (size_t b = 0; b < a.batch; b++, from += from_step, to += to_step) {
+            *to = *from;
+            sum += *from;
         }
         a.dposition[row * a.width + i] += sum;
     }
