@@ -165,7 +165,12 @@ static bool open_records(struct trainer_session *session, struct proto_error *er
         .link = session->link,
         .kernels = model_backend_kernels(session->backend),
     };
-    return trainer_saver_open(&saver, &session->saver, error);
+    // its memory is touched now: lack of it shows before the first step, and the first checkpoint
+    // stalls training no longer than the others
+    struct trainer_snapshot *snapshot = NULL;
+    return trainer_saver_open(&saver, &session->saver, error) &&
+           trainer_saver_snapshot(session->saver, &snapshot, error) &&
+           trainer_snapshot_take(snapshot, &session->state, error);
 }
 
 bool trainer_session_open(const char *run, uint32_t rank, uint32_t attempt, struct proto_link *link,
