@@ -118,6 +118,7 @@ bool evaluator_movie_open(const char *path, uint32_t height, uint32_t width, uin
 static bool drain(struct evaluator_movie *movie, struct proto_error *error) {
     int code;
     while ((code = avcodec_receive_packet(movie->encoder, movie->packet)) >= 0) {
+        movie->packet->duration = 1;  // else the last frame has none, and players leave it out
         av_packet_rescale_ts(movie->packet, movie->encoder->time_base, movie->stream->time_base);
         movie->packet->stream_index = movie->stream->index;
         code = av_interleaved_write_frame(movie->container, movie->packet);

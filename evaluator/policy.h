@@ -9,10 +9,11 @@
 //     if (!evaluator_policy_start(policy, error)) ...
 //     if (!evaluator_policy_predict(policy, queries, count, error)) ...
 //
-// Results do not depend on who asks together with whom: noise is keyed by (seed, task's name, start
-// state, control step), and the network always computes `batch` rows at once, filled up with copies
-// of a query. Whatever the batch, a row's bits depend on nothing but the row (a test holds it to
-// that for the cpu device); on the cpu the default is 1.
+// Noise is keyed by (seed, task's name, start state, control step), and the network always computes
+// `batch` rows at once, filled up with copies of a query. On the cpu that is 1 unless said
+// otherwise: then not one bit depends on who asks together with whom. With more rows the place of
+// a query in its batch may change the last digits of its sums (at most 1e-5 of an action's range
+// in the tests), never its noise.
 #ifndef EVALUATOR_POLICY_H
 #define EVALUATOR_POLICY_H
 
