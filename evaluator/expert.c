@@ -70,33 +70,42 @@ static void pose_wanted(const struct evaluator_expert *expert,
     static const double x[3] = {1, 0, 0}, z[3] = {0, 0, 1};
     const mjData *data = evaluator_env_data(expert->env);
     const int body = expert->bodies[phase->body];
-    double yaw[4], tilt[4], turn[4], hand[4];
+    double yaw[4], tilt[4], turn[4], hand[4], offset[3];
+    mju_copy3(offset, phase->offset);
+    if (phase->body == 0) offset[2] += expert->task->lift;
     mju_axisAngle2Quat(yaw, z, phase->yaw);
     mju_axisAngle2Quat(tilt, x, phase->tilt);
     mju_mulQuat(turn, tilt, yaw);
     mju_mulQuat(hand, turn, down);
     if (phase->axes == EVALUATOR_AXES_BODY) {
-        mju_rotVecQuat(position, phase->offset, data->xquat + 4 * body);
+        mju_rotVecQuat(position, offset, data->xquat + 4 * body);
         mju_mulQuat(quat, data->xquat + 4 * body, hand);
     } else {
-        mju_copy3(position, phase->offset);
+        mju_copy3(position, offset);
         mju_copy4(quat, hand);
     }
     mju_addTo3(position, data->xpos + 3 * body);
 }
 
 // What is missing from the pose found to the pose wanted: metres, and a rotation vector, world.
+// Half a turn about the hand's own axis swaps its fingers and is the same grasp: the nearer one
+// counts.
 static void pose_missing(const struct evaluator_expert *expert,
                          const struct evaluator_expert_phase *phase, double metres[3],
                          double radians[3]) {
     const struct evaluator_observation *seen = evaluator_env_observation(expert->env);
     const double *q = seen->eef_quat;  // xyzw
-    double position[3], quat[4], back[4], turn[4];
+    static const double swap[4] = {0, 0, 0, 1};
+    double position[3], quat[4], swapped[4], back[4], turn[4], other[3];
     pose_wanted(expert, phase, position, quat);
     mju_sub3(metres, position, seen->eef_pos);
     mju_negQuat(back, (const double[4]){q[3], q[0], q[1], q[2]});
     mju_mulQuat(turn, quat, back);
     mju_quat2Vel(radians, turn, 1);
+    mju_mulQuat(swapped, quat, swap);
+    mju_mulQuat(turn, swapped, back);
+    mju_quat2Vel(other, turn, 1);
+    if (mju_norm3(other) < mju_norm3(radians)) mju_copy3(radians, other);
 }
 
 // Whether the phase has done its part.

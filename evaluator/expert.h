@@ -41,6 +41,7 @@ struct evaluator_expert_task {
     uint32_t phase_count;
     const char *bodies[EVALUATOR_EXPERT_BODIES];
     const char *joint;  // NULL: none
+    double lift;        // m, added to every offset from the first body along z
 };
 
 const struct evaluator_expert_task *evaluator_expert_tasks(size_t *count);

@@ -36,7 +36,7 @@ static const struct evaluator_expert_phase turn_knob[] = {
     {"letting go", 0, B, {0, .007, .046}, -HALF_TURN / 2, 0, -1, .3, 0, ANY, 8, 20},
 };
 
-// A can from above, over the basket's rim, let go inside.
+// A can or a low box from above, over the basket's rim, let go inside.
 static const struct evaluator_expert_phase can_to_basket[] = {
     {"above the can", 0, W, {0, 0, .12}, 0, 0, -1, 1, .015, ANY, 0, 100},
     {"down to the can", 0, W, {0, 0, .012}, 0, 0, -1, .6, .012, ANY, 0, 80},
@@ -51,20 +51,29 @@ static const struct evaluator_expert_phase can_to_basket[] = {
 #undef ANY
 
 #define PLAN(phases) phases, PROTO_COUNT(phases)
+#define TOP(cabinet) {cabinet "_cabinet_top"}, cabinet "_top_level", 0
+#define MIDDLE(cabinet) {cabinet "_cabinet_middle"}, cabinet "_middle_level", -.0735
+#define STOVE {"flat_stove_1_button"}, "flat_stove_1_button", 0
+#define INTO_BASKET(thing) {thing "_main", "basket_1_main"}, NULL
 static const struct evaluator_expert_task tasks[] = {
-    {"KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet",
-     PLAN(close_drawer),
-     {"wooden_cabinet_1_cabinet_top"},
-     "wooden_cabinet_1_top_level"},
-    {"KITCHEN_SCENE1_open_the_top_drawer_of_the_cabinet",
-     PLAN(open_drawer),
-     {"wooden_cabinet_1_cabinet_top"},
-     "wooden_cabinet_1_top_level"},
-    {"turn_on_the_stove", PLAN(turn_knob), {"flat_stove_1_button"}, "flat_stove_1_button"},
-    {"pick_up_the_alphabet_soup_and_place_it_in_the_basket",
-     PLAN(can_to_basket),
-     {"alphabet_soup_1_main", "basket_1_main"},
-     NULL},
+    {"KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet", PLAN(close_drawer),
+     TOP("wooden_cabinet_1")},
+    {"KITCHEN_SCENE5_close_the_top_drawer_of_the_cabinet", PLAN(close_drawer),
+     TOP("white_cabinet_1")},
+    {"KITCHEN_SCENE1_open_the_top_drawer_of_the_cabinet", PLAN(open_drawer),
+     TOP("wooden_cabinet_1")},
+    {"KITCHEN_SCENE2_open_the_top_drawer_of_the_cabinet", PLAN(open_drawer),
+     TOP("wooden_cabinet_1")},
+    {"open_the_middle_drawer_of_the_cabinet", PLAN(open_drawer), MIDDLE("wooden_cabinet_1")},
+    {"turn_on_the_stove", PLAN(turn_knob), STOVE},
+    {"KITCHEN_SCENE3_turn_on_the_stove", PLAN(turn_knob), STOVE},
+    {"KITCHEN_SCENE9_turn_on_the_stove", PLAN(turn_knob), STOVE},
+    {"pick_up_the_alphabet_soup_and_place_it_in_the_basket", PLAN(can_to_basket),
+     INTO_BASKET("alphabet_soup_1"), 0},
+    {"pick_up_the_tomato_sauce_and_place_it_in_the_basket", PLAN(can_to_basket),
+     INTO_BASKET("tomato_sauce_1"), 0},
+    {"pick_up_the_butter_and_place_it_in_the_basket", PLAN(can_to_basket), INTO_BASKET("butter_1"),
+     0},
 };
 
 const struct evaluator_expert_task *evaluator_expert_tasks(size_t *count) {

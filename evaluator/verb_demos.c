@@ -78,17 +78,18 @@ static bool rows_read(struct demos *demos, struct proto_error *error) {
 }
 
 static bool task_refuse(const struct demos *demos, struct proto_error *error) {
-    char names[640] = "";
+    char names[512] = "";
     size_t used = 0, count;
-    const struct evaluator_expert_task *tasks = evaluator_expert_tasks(&count);
     struct proto_nearest nearest = {.wrong = demos->task};
-    for (size_t i = 0; i < count; i++) proto_nearest_offer(&nearest, tasks[i].name);
-    for (size_t i = 0; i < count && used + strlen(tasks[i].name) + 8 < sizeof names; i++)
+    const struct evaluator_expert_task *tasks = evaluator_expert_tasks(&count);
+    for (size_t k = 0; k < count; k++) proto_nearest_offer(&nearest, tasks[k].name);
+    size_t i = 0;
+    for (; i < count && used + strlen(tasks[i].name) + 8 < sizeof names; i++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "",
                                  tasks[i].name);
-    return proto_fail(error, PROTO_USAGE, "no expert for %.60s%s%s; there are: %s", demos->task,
+    return proto_fail(error, PROTO_USAGE, "no expert for %.60s%s%s; there are: %s%s", demos->task,
                       nearest.best ? "; nearest known: " : "", nearest.best ? nearest.best : "",
-                      names);
+                      names, i < count ? " and more, see --list" : "");
 }
 
 static bool demos_check(struct demos *demos, struct proto_error *error) {

@@ -57,8 +57,10 @@ TEST(expert_says_where_it_is_stuck) {
         {"to the moon", 0, EVALUATOR_AXES_WORLD, {0, 0, 9}, 0, 0, 1, 1, .01, NAN, NAN, 0, 12},
         {"back", 0, EVALUATOR_AXES_WORLD, {0, 0, 0}, 0, 0, 1, 1, .01, NAN, NAN, 0, 12},
     };
-    struct evaluator_expert_task task = {
-        "test", phases, PROTO_COUNT(phases), {"wooden_cabinet_1_main"}, NULL};
+    struct evaluator_expert_task task = {.name = "test",
+                                         .phases = phases,
+                                         .phase_count = PROTO_COUNT(phases),
+                                         .bodies = {"wooden_cabinet_1_main"}};
     struct evaluator_attempt attempt;
     struct proto_error error = {0};
     if (!task_open(0)) skip();
