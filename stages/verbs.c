@@ -72,6 +72,8 @@ static const struct stage_verb verbs[] = {
      "one sample as the network sees it", NULL},
     {"ledger", NULL, "pipeline-trainer", "verify RUN", "prove that each sample was used once",
      NULL},
+    {"eval", NULL, "pipeline-evaluator", "--checkpoint DIR [--tasks NAMES] ... | diff A B",
+     "how often the robot succeeds", NULL},
     {"replay", NULL, "pipeline-evaluator", "DATA [--libero ROOT]",
      "demonstrations played back in the simulator", NULL},
     {"demos", NULL, "pipeline-evaluator", "--task NAME -o FILE [--episodes N] [--libero ROOT]",

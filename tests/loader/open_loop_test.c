@@ -5,6 +5,7 @@
 
 #include "loader/open_loop.h"
 #include "proto/files.h"
+#include "proto/open_loop.h"
 
 #include <unistd.h>
 
