@@ -79,6 +79,14 @@ static bool find_weights(const char *checkpoint, bool raw, struct evaluator_poli
                    "nothing. Give a checkpoint folder that training wrote");
         return proto_error_where(error, "%s", checkpoint);
     }
+    char config[EVALUATOR_POLICY_PATH_MAX];
+    if (!put_path(config, checkpoint, "config.json", error)) return false;
+    if (!proto_path_exists(config)) {
+        proto_fail(error, PROTO_DAMAGED,
+                   "has a codec.json but no config.json: a run's folder is no checkpoint, give one "
+                   "of its checkpoint-<step> folders");
+        return proto_error_where(error, "%s", checkpoint);
+    }
     return put_path(facts->folder, checkpoint, "", error) &&
            put_path(facts->weights, checkpoint, raw ? "model" SUFFIX : "ema/model" SUFFIX, error);
 }

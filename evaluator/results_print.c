@@ -7,9 +7,17 @@
 
 static const char *const pilot_titles[EVALUATOR_PILOTS] = {"policy", "open loop", "blind"};
 
-static void print_tally(FILE *out, const char *name, enum evaluator_pilot pilot,
+// Tasks of a scene differ at the ends of their names only: none is cut.
+static int width_of(const struct evaluator_results *results) {
+    size_t width = strlen("task");
+    for (uint32_t t = 0; t < results->task_count; t++)
+        if (strlen(results->tasks[t].task) > width) width = strlen(results->tasks[t].task);
+    return (int)width;
+}
+
+static void print_tally(FILE *out, int width, const char *name, enum evaluator_pilot pilot,
                         const struct evaluator_tally *tally, const char *note) {
-    fprintf(out, "%-44.44s  %-9s  %4u/%-4u  %5.1f %%  [%5.1f, %5.1f]", name, pilot_titles[pilot],
+    fprintf(out, "%-*s  %-9s  %4u/%-4u  %5.1f %%  [%5.1f, %5.1f]", width, name, pilot_titles[pilot],
             tally->successes, tally->episodes,
             tally->episodes > 0 ? 100.0 * tally->successes / tally->episodes : 0.0,
             100 * tally->interval95[0], 100 * tally->interval95[1]);
@@ -21,13 +29,14 @@ static void print_tally(FILE *out, const char *name, enum evaluator_pilot pilot,
 }
 
 void evaluator_results_table(const struct evaluator_results *results, FILE *out) {
+    const int width = width_of(results);
     uint32_t evaluated = 0;
-    fprintf(out, "%-44s  %-9s  %9s  %7s  %14s  %6s\n", "task", "row", "success", "rate",
+    fprintf(out, "%-*s  %-9s  %9s  %7s  %14s  %6s\n", width, "task", "row", "success", "rate",
             "95 % interval", "steps");
     for (uint32_t t = 0; t < results->task_count; t++) {
         const struct evaluator_results_task *task = &results->tasks[t];
         if (task->reason) {
-            fprintf(out, "%-44.44s  not evaluated: %s\n", task->task, task->reason);
+            fprintf(out, "%-*s  not evaluated: %s\n", width, task->task, task->reason);
             continue;
         }
         evaluated++;
@@ -35,14 +44,15 @@ void evaluator_results_table(const struct evaluator_results *results, FILE *out)
             const struct evaluator_tally tally =
                 evaluator_results_tally(results, t, (enum evaluator_pilot)pilot);
             if (tally.episodes > 0)
-                print_tally(out, task->task, (enum evaluator_pilot)pilot, &tally,
+                print_tally(out, width, task->task, (enum evaluator_pilot)pilot, &tally,
                             task->seen ? "" : "  unseen");
         }
     }
     for (int pilot = 0; evaluated > 1 && pilot < EVALUATOR_PILOTS; pilot++) {
         const struct evaluator_tally tally =
             evaluator_results_tally(results, UINT32_MAX, (enum evaluator_pilot)pilot);
-        if (tally.episodes > 0) print_tally(out, "all", (enum evaluator_pilot)pilot, &tally, "");
+        if (tally.episodes > 0)
+            print_tally(out, width, "all", (enum evaluator_pilot)pilot, &tally, "");
     }
     const struct evaluator_tally policy =
         evaluator_results_tally(results, UINT32_MAX, EVALUATOR_POLICY);
@@ -91,11 +101,11 @@ static void count_pairs(const struct evaluator_results *a, const struct evaluato
     }
 }
 
-static uint32_t print_pairs(FILE *out, const char *name, enum evaluator_pilot pilot,
+static uint32_t print_pairs(FILE *out, int width, const char *name, enum evaluator_pilot pilot,
                             const struct pairs *pairs) {
     const uint32_t n = pairs->both + pairs->first + pairs->second + pairs->neither;
     if (n == 0) return 0;
-    fprintf(out, "%-44.44s  %-9s  %5u  %5.1f %%  %5.1f %%  %6u  %6u  %8.4f\n", name,
+    fprintf(out, "%-*s  %-9s  %5u  %5.1f %%  %5.1f %%  %6u  %6u  %8.4f\n", width, name,
             pilot_titles[pilot], n, 100.0 * (pairs->both + pairs->first) / n,
             100.0 * (pairs->both + pairs->second) / n, pairs->first, pairs->second,
             evaluator_mcnemar(pairs->first, pairs->second));
@@ -106,15 +116,16 @@ bool evaluator_results_diff(const struct evaluator_results *a, const struct eval
                             FILE *out, struct proto_error *error) {
     struct pairs all[EVALUATOR_PILOTS] = {0};
     uint32_t shown = 0, tasks = 0;
+    const int width = width_of(a);
     if (!evaluator_results_comparable(a, b, error)) return false;
-    fprintf(out, "%-44s  %-9s  %5s  %7s  %7s  %6s  %6s  %8s\n", "task", "row", "pairs", "first",
-            "second", "only 1", "only 2", "p");
+    fprintf(out, "%-*s  %-9s  %5s  %7s  %7s  %6s  %6s  %8s\n", width, "task", "row", "pairs",
+            "first", "second", "only 1", "only 2", "p");
     for (uint32_t t = 0; t < a->task_count; t++) {
         uint32_t here = 0;
         for (int pilot = 0; pilot < EVALUATOR_PILOTS; pilot++) {
             struct pairs pairs = {0};
             count_pairs(a, b, t, (enum evaluator_pilot)pilot, &pairs);
-            here += print_pairs(out, a->tasks[t].task, (enum evaluator_pilot)pilot, &pairs);
+            here += print_pairs(out, width, a->tasks[t].task, (enum evaluator_pilot)pilot, &pairs);
             all[pilot].both += pairs.both;
             all[pilot].first += pairs.first;
             all[pilot].second += pairs.second;
@@ -127,7 +138,7 @@ bool evaluator_results_diff(const struct evaluator_results *a, const struct eval
         return proto_fail(error, PROTO_USAGE,
                           "the two have no start in common (task, row, start state and seed)");
     for (int pilot = 0; tasks > 1 && pilot < EVALUATOR_PILOTS; pilot++)
-        print_pairs(out, "all", (enum evaluator_pilot)pilot, &all[pilot]);
+        print_pairs(out, width, "all", (enum evaluator_pilot)pilot, &all[pilot]);
     fprintf(out, "paired on the same starts; p: exact McNemar test, two-sided\n");
     if (strcmp(a->renderer, b->renderer) != 0)
         fprintf(out, "note: pictures were drawn by %s, and by %s\n", a->renderer, b->renderer);

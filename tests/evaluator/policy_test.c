@@ -223,7 +223,7 @@ TEST(policy_refuses_a_checkpoint_that_is_not_whole_by_name) {
         const char *file, *says;
     } cases[] = {
         {"codec.json", "has no codec.json"}, {"open_loop.json", ""},
-        {"language.safetensors", ""},        {"config.json", ""},
+        {"language.safetensors", ""},        {"config.json", "no config.json"},
         {"trainer_state.json", ""},          {"ema/model.safetensors", ""},
     };
     for (size_t i = 0; i < PROTO_COUNT(cases); i++) {
