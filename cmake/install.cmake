@@ -4,6 +4,7 @@ get_property(programs GLOBAL PROPERTY PIPELINE_PROGRAMS)
 set_target_properties(${programs} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 install(TARGETS ${programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY pipelines/ DESTINATION ${CMAKE_INSTALL_DATADIR}/pipeline/pipelines)
+install(DIRECTORY evaluator/suite DESTINATION ${CMAKE_INSTALL_DATADIR}/pipeline)
 # libmujoco goes along: the cache that set-up filled is of the machine that built.
 if(TARGET mujoco)
   install(FILES ${MUJOCO_ROOT}/libmujoco.so.3.3.2 DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -4,6 +4,7 @@
 #include "evaluator/assets_hash.h"
 #include "evaluator/journal.h"
 #include "evaluator/recording.h"
+#include "evaluator/suite.h"
 #include "proto/files.h"
 #include "proto/words.h"
 
@@ -60,7 +61,9 @@ static bool name_add(struct session *session, const char *name, struct proto_err
 static bool names_first(struct session *session, const char *number, struct proto_error *error) {
     uint64_t wanted = 0;
     size_t count, there = 0;
-    const struct evaluator_task *tasks = evaluator_tasks(&count);
+    const bool own = strcmp(session->asked->benchmark, EVALUATOR_SUITE) == 0;
+    const struct evaluator_task *tasks =
+        own ? evaluator_suite_tasks(&count) : evaluator_tasks(&count);
     if (!proto_words_number("first", number, UINT32_MAX, &wanted, error)) return false;
     for (size_t i = 0; i < count && there < wanted; i++) {
         if (strcmp(tasks[i].suite, session->asked->benchmark) != 0) continue;
@@ -103,8 +106,11 @@ static bool task_files(const struct session *session, const char *name, struct p
                           nearest ? "; nearest known: " : "", nearest ? nearest : "");
     const int bddl_length = snprintf(planned->bddl, sizeof planned->bddl, "%s/%s/%s.bddl",
                                      session->libero.bddl_files, task->suite, task->name);
-    const int init_length = snprintf(planned->init, sizeof planned->init, "%s/%s/%s.pruned_init",
-                                     session->libero.init_files, task->suite, task->name);
+    const bool own = strcmp(task->suite, EVALUATOR_SUITE) == 0;  // its rows are in no file
+    const int init_length =
+        own ? 0
+            : snprintf(planned->init, sizeof planned->init, "%s/%s/%s.pruned_init",
+                       session->libero.init_files, task->suite, task->name);
     if (bddl_length >= (int)sizeof planned->bddl || init_length >= (int)sizeof planned->init)
         return proto_fail(error, PROTO_REFUSED, "the path of its files is too long");
     if (!evaluator_bddl_read(planned->bddl, &bddl, error)) return false;
@@ -117,9 +123,12 @@ static bool rows_fit(const struct session *session, const struct planned *planne
                      struct proto_error *error) {
     const struct evaluator_evaluation *asked = session->asked;
     struct evaluator_rows rows = {0};
-    if (!evaluator_rows_read(planned->init, &rows, error)) return false;
-    const uint32_t count = rows.count;
-    evaluator_rows_free(&rows);
+    uint32_t count = EVALUATOR_SUITE_ROWS;
+    if (planned->init[0] != '\0') {
+        if (!evaluator_rows_read(planned->init, &rows, error)) return false;
+        count = rows.count;
+        evaluator_rows_free(&rows);
+    }
     return (uint64_t)asked->row_first + asked->row_count <= count ||
            proto_fail(error, PROTO_REFUSED, "start states %u:%u were asked for, it has 0:%u",
                       asked->row_first, asked->row_first + asked->row_count, count);
@@ -225,7 +234,7 @@ static bool session_open(struct session *session, struct proto_error *error) {
     if (asked->accept && !asked->accept(asked->context, session->facts, error)) return false;
     if (!evaluator_recording_check(session->facts->codec, error))
         return proto_error_where(error, "%s", session->facts->folder);
-    if (!evaluator_libero_find(asked->libero, &session->libero, error) ||
+    if (!evaluator_suite_find(asked->benchmark, asked->libero, &session->libero, error) ||
         !evaluator_results_new(&session->results, error) || !protocol_set(session, error) ||
         !tasks_plan(session, error))
         return false;

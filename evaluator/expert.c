@@ -113,8 +113,8 @@ static bool phase_over(const struct evaluator_expert *expert,
                        const struct evaluator_expert_phase *phase, const double metres[3],
                        const double radians[3]) {
     if (expert->steps < phase->steps_min) return false;
-    if (phase->near_m > 0 && (mju_norm3(metres) > phase->near_m || mju_norm3(radians) > NEAR_RAD))
-        return false;
+    const bool turned = expert->task->moves_only || mju_norm3(radians) <= NEAR_RAD;
+    if (phase->near_m > 0 && !(mju_norm3(metres) <= phase->near_m && turned)) return false;
     if (expert->joint < 0) return true;
     const mjModel *model = evaluator_env_model(expert->env);
     const mjData *data = evaluator_env_data(expert->env);
@@ -144,6 +144,6 @@ bool evaluator_expert_act(struct evaluator_expert *expert, double action[7]) {
     action[6] = phase->grip;
     if (expert->steps > phase->steps_max) return false;
     towards(action, metres, METRES_PER_ACTION, phase->pace);
-    towards(action + 3, radians, RADIANS_PER_ACTION, TURN_ACTION_MAX);
+    if (!task->moves_only) towards(action + 3, radians, RADIANS_PER_ACTION, TURN_ACTION_MAX);
     return true;
 }

@@ -42,10 +42,14 @@ struct evaluator_expert_task {
     const char *bodies[EVALUATOR_EXPERT_BODIES];
     const char *joint;  // NULL: none
     double lift;        // m, added to every offset from the first body along z
+    bool moves_only;    // the hand keeps its orientation: turning commands are 0, undisturbed too
+    // what demonstrations are disturbed with unless told otherwise: n = memory n + N(0, noise)
+    double noise, noise_memory;
 };
 
 const struct evaluator_expert_task *evaluator_expert_tasks(size_t *count);
-const struct evaluator_expert_task *evaluator_expert_find(const char *name);  // NULL: no expert
+const struct evaluator_expert_task *evaluator_expert_suite_tasks(size_t *count);  // of `demo`
+const struct evaluator_expert_task *evaluator_expert_find(const char *name);      // NULL: no expert
 
 struct evaluator_expert;
 // Borrows task and env. PROTO_FAILED when the scene has no such body or joint.

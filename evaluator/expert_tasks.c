@@ -50,7 +50,7 @@ static const struct evaluator_expert_phase can_to_basket[] = {
 #undef B
 #undef ANY
 
-#define PLAN(phases) phases, PROTO_COUNT(phases)
+#define PLAN(list) .phases = list, .phase_count = PROTO_COUNT(list)
 #define TOP(cabinet) {cabinet "_cabinet_top"}, cabinet "_top_level", 0
 #define MIDDLE(cabinet) {cabinet "_cabinet_middle"}, cabinet "_middle_level", -.0735
 #define STOVE {"flat_stove_1_button"}, "flat_stove_1_button", 0
@@ -84,5 +84,9 @@ const struct evaluator_expert_task *evaluator_expert_tasks(size_t *count) {
 const struct evaluator_expert_task *evaluator_expert_find(const char *name) {
     for (size_t i = 0; i < PROTO_COUNT(tasks); i++)
         if (strcmp(tasks[i].name, name) == 0) return &tasks[i];
+    size_t count;
+    const struct evaluator_expert_task *own = evaluator_expert_suite_tasks(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(own[i].name, name) == 0) return &own[i];
     return NULL;
 }

@@ -2,6 +2,7 @@
 // the instructions that follow from their names.
 #include "evaluator/libero.h"
 
+#include "evaluator/suite.h"
 #include "proto/nearest.h"
 
 #include <string.h>
@@ -171,15 +172,27 @@ const struct evaluator_task *evaluator_tasks(size_t *count) {
     return tasks;
 }
 
+// The first of a table by name, and of its suite where one is asked for.
+static const struct evaluator_task *find(const struct evaluator_task *rows, size_t count,
+                                         const char *suite, const char *name,
+                                         struct proto_nearest *best) {
+    const bool any = !suite || suite[0] == '\0';
+    for (size_t i = 0; i < count; i++) {
+        if (!any && strcmp(rows[i].suite, suite) != 0) continue;
+        if (strcmp(rows[i].name, name) == 0) return &rows[i];
+        proto_nearest_offer(best, rows[i].name);
+    }
+    return NULL;
+}
+
 const struct evaluator_task *evaluator_task_find(const char *suite, const char *name,
                                                  const char **nearest) {
-    const bool any = !suite || suite[0] == '\0';
     struct proto_nearest best = {.wrong = name};
-    for (size_t i = 0; i < PROTO_COUNT(tasks); i++) {
-        if (!any && strcmp(tasks[i].suite, suite) != 0) continue;
-        if (strcmp(tasks[i].name, name) == 0) return &tasks[i];
-        proto_nearest_offer(&best, tasks[i].name);
-    }
+    size_t count;
+    const struct evaluator_task *own = evaluator_suite_tasks(&count);
+    const struct evaluator_task *task = find(own, count, suite, name, &best);
+    if (!task) task = find(tasks, PROTO_COUNT(tasks), suite, name, &best);
+    if (task) return task;
     if (nearest) *nearest = best.best;
     return NULL;
 }

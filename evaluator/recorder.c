@@ -21,6 +21,7 @@ struct evaluator_recorder {
     struct evaluator_observation *observations;
     uint8_t *agentview, *eye_in_hand;
     char *model_file;
+    double noise[6];  // of the last step
 };
 
 bool evaluator_recorder_new(const struct evaluator_recorder_settings *settings,
@@ -108,16 +109,22 @@ static bool settle(struct evaluator_recorder *recorder, struct evaluator_attempt
     return true;
 }
 
-// What is executed: what the expert wants plus noise, within the controller's range.
-static void disturb(const double clean[ACTION_WIDTH], double noise, uint32_t seed, uint32_t t,
-                    double executed[ACTION_WIDTH]) {
+// What is executed: what the expert wants plus noise, within the controller's range. A task that
+// keeps the hand's orientation has its motion disturbed only, by noise that lasts over steps.
+static void disturb(struct evaluator_recorder *recorder, const double clean[ACTION_WIDTH],
+                    uint32_t seed, uint32_t t, double executed[ACTION_WIDTH]) {
+    const struct evaluator_expert_task *task = recorder->settings.task;
+    const double noise = recorder->settings.noise;
+    const int count = task->moves_only ? 3 : 6;
     float normal[6] = {0};
     memcpy(executed, clean, ACTION_WIDTH * sizeof *executed);
     if (!(noise > 0)) return;
     struct proto_random random = proto_random_at(seed, PROTO_PURPOSE_EXPERT, t);
     proto_random_normal(&random, normal, 6);
-    for (int i = 0; i < 6; i++) {
-        executed[i] += noise * (double)normal[i];
+    for (int i = 0; i < count; i++) {
+        const double kept = t > 0 ? task->noise_memory * recorder->noise[i] : 0;
+        recorder->noise[i] = kept + noise * (double)normal[i];
+        executed[i] += recorder->noise[i];
         executed[i] = executed[i] < -1 ? -1 : executed[i] > 1 ? 1 : executed[i];
     }
 }
@@ -144,7 +151,7 @@ static enum turn step(struct evaluator_recorder *recorder, uint32_t seed, uint32
     double *executed = recorder->actions + (size_t)t * ACTION_WIDTH;
     evaluator_env_state(env, recorder->states + (size_t)t * recorder->state_width);
     *stuck = !evaluator_expert_act(recorder->expert, clean);
-    disturb(clean, recorder->settings.noise, seed, t, executed);
+    disturb(recorder, clean, seed, t, executed);
     if (!evaluator_env_step(env, executed, success, error)) return TURN_TROUBLE;
     recorder->observations[t] = *evaluator_env_observation(env);
     return pictures_take(recorder, t, error) ? TURN_DONE : TURN_ERROR;

@@ -126,6 +126,22 @@ static const struct evaluator_arena arenas[] = {
                   GALLERY,
                   {"canonical_agentview", "0.5386131746834771 0.0 0.7903500240372423", HIGH_QUAT}},
     },
+    {
+        // our own, with the agentview and the table of the first one
+        .problem = "demo_tabletop_manipulation",
+        .scene = "demo_table.xml",
+        .workspace = "main_table",
+        .type = "table",
+        .robot_pos = "-0.66 0.0 0.912",
+        .mounted = true,
+        .workspace_ref = {0, 0, 0.90},
+        .plain_robot = true,
+        .region_body = "table",
+        .region_pos = {0, 0, 0.025},
+        .views = {{"agentview", "0.6586131746834771 0.0 1.6103500240372423", HIGH_QUAT},
+                  {"frontview", "1.0 0.0 1.48", FRONT_QUAT},
+                  GALLERY},
+    },
 };
 
 const struct evaluator_arena *evaluator_arena_find(const char *problem) {
@@ -137,7 +153,8 @@ const struct evaluator_arena *evaluator_arena_find(const char *problem) {
 const char *evaluator_arena_names(void) {
     return "libero_tabletop_manipulation, libero_kitchen_tabletop_manipulation, "
            "libero_study_tabletop_manipulation, libero_living_room_tabletop_manipulation, "
-           "libero_floor_manipulation, libero_coffee_table_manipulation";
+           "libero_floor_manipulation, libero_coffee_table_manipulation, "
+           "demo_tabletop_manipulation";
 }
 
 bool evaluator_arena_is_itself(const struct evaluator_arena *arena,

@@ -18,6 +18,7 @@
 #define SCANNED .folder = "stable_scanned_objects", NO_JOINTS
 #define TURBOSQUID .folder = "turbosquid_objects", NO_JOINTS
 #define ARTICULATED .folder = "articulated_objects", .rotation = {{QUARTER / 2, QUARTER, 'x'}}
+#define DEMO .folder = "demo_objects"  // of the suite that comes with the program
 #define TURN(low, high, axis) .rotation = {{low, high, axis}}
 #define TURN_X_THEN_Z .rotation = {{QUARTER, QUARTER, 'x'}, {QUARTER, QUARTER, 'z'}}
 // Drawers and doors: what reset samples as open and closed, and which side of a threshold counts.
@@ -48,6 +49,23 @@ static const struct evaluator_category categories[] = {
     {.name = "popcorn", HOPE, TURN(0, 0, 'x')},
     {.name = "salad_dressing", HOPE, TURN_X_THEN_Z},
     {.name = "tomato_sauce", HOPE, TURN(QUARTER, QUARTER, 'z')},
+
+    {.name = "demo_cube", DEMO, NO_JOINTS, TURN(0, 0, 'z')},
+    {.name = "demo_plate", DEMO, NO_JOINTS, TURN(0, 0, 'z')},
+    {.name = "demo_button",
+     DEMO,
+     TURN(0, 0, 'z'),
+     .open = {NO, NO},
+     .close = {NO, NO},
+     .on = {0.010, 0.015},
+     .off = {0, 0},
+     .open_above = NO,
+     .open_below = NO,
+     .close_above = NO,
+     .close_below = NO,
+     .on_above = 0.010,
+     .off_below = 0.002},
+    {.name = "demo_drawer", DEMO, TURN(0, 0, 'z'), PULLED_BELOW(-0.11, -0.08, -0.008, 0)},
 
     {.name = "akita_black_bowl", SCANNED, TURN(QUARTER, QUARTER, 'x')},
     {.name = "basket", SCANNED, TURN(QUARTER, QUARTER, 'x')},
@@ -112,7 +130,8 @@ bool evaluator_category_path(const struct evaluator_libero *libero,
                              const struct evaluator_category *category,
                              char path[EVALUATOR_PATH_MAX], struct proto_error *error) {
     const char *file = category->file ? category->file : category->name;
-    const bool own_folder = strcmp(category->folder, "articulated_objects") != 0;
+    const bool own_folder = strcmp(category->folder, "articulated_objects") != 0 &&
+                            strcmp(category->folder, "demo_objects") != 0;
     const int length = own_folder ? snprintf(path, EVALUATOR_PATH_MAX, "%s/%s/%s/%s.xml",
                                              libero->assets, category->folder, file, file)
                                   : snprintf(path, EVALUATOR_PATH_MAX, "%s/%s/%s.xml",

@@ -21,6 +21,7 @@ struct evaluator_arena {
     double workspace_ref[3];   // placements are relative to it
     const char *floor, *wall;  // files that replace those of textures texplane and tex-wall
     double fixture_z_offset;
+    bool plain_robot;  // drawn by its collision meshes: ten times as fast
     bool shrinks_ranges;
     const char *table_friction;  // NULL: no table to be sized
     const char *region_body;     // that region sites are appended to

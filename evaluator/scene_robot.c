@@ -106,6 +106,37 @@ static bool add_gripper(struct evaluator_composer *composer, struct evaluator_tr
     return done;
 }
 
+static void remove_node(xmlNode *node) {
+    xmlUnlinkNode(node);
+    xmlFreeNode(node);
+}
+
+// Replaces what is drawn of a robot: its collision geoms stand in for the fine meshes, which go.
+static void draw_plainly(struct evaluator_tree *arm) {
+    const xmlNode *assets = evaluator_node_first(arm->root, "asset");
+    for (xmlNode *node = arm->root, *next; node; node = next) {
+        next = evaluator_node_walk(node, arm->root);
+        if (!evaluator_node_is(node, "geom")) continue;
+        if (!evaluator_geom_collides(node)) {
+            const char *mesh = evaluator_node_get(node, "mesh");
+            xmlNode *asset = mesh && assets ? evaluator_node_find(assets, "mesh", mesh) : NULL;
+            if (asset) remove_node(asset);
+            remove_node(node);  // has no elements below it, so next is another one's
+        }
+    }
+    for (xmlNode *node = arm->root; node; node = evaluator_node_walk(node, arm->root)) {
+        if (!evaluator_node_is(node, "geom") || !evaluator_geom_collides(node)) continue;
+        xmlNode *twin = evaluator_node_append(arm, node->parent, node);
+        if (!twin) return;
+        evaluator_node_set(arm, twin, "name", "%s_drawn", evaluator_node_get(node, "name"));
+        evaluator_node_set(arm, twin, "group", "1");
+        evaluator_node_set(arm, twin, "contype", "0");
+        evaluator_node_set(arm, twin, "conaffinity", "0");
+        evaluator_node_set(arm, twin, "mass", "0");
+        evaluator_node_set(arm, twin, "rgba", "0.8 0.8 0.8 1");
+    }
+}
+
 bool evaluator_compose_robot(struct evaluator_composer *composer, struct proto_error *error) {
     struct evaluator_tree arm;
     if (!read_part(composer, "robots/panda/robot.xml", &arm, error)) return false;
@@ -113,6 +144,7 @@ bool evaluator_compose_robot(struct evaluator_composer *composer, struct proto_e
     evaluator_node_prefix(&arm, arm.root, "robot0_");
     const bool done = set_joints(&arm, error) && add_mount(composer, &arm, error) &&
                       add_gripper(composer, &arm, error);
+    if (done && composer->arena->plain_robot) draw_plainly(&arm);
     if (done)
         for (size_t i = 0; i < 4; i++)
             evaluator_tree_merge(

@@ -2,6 +2,7 @@
 #include "evaluator/simulation.h"
 
 #include "evaluator/recording.h"
+#include "evaluator/suite.h"
 
 #include <mujoco/mujoco.h>
 #include <stdio.h>
@@ -50,8 +51,11 @@ static bool open_all(const struct evaluator_simulation_settings *settings,
                      struct evaluator_simulation *simulation, struct proto_error *error) {
     const struct proto_codec *codec = settings->codec;
     if (!evaluator_recording_check(codec, error) ||
-        !evaluator_rows_read(settings->init_path, &simulation->rows, error) ||
         !evaluator_world_open(settings->libero, settings->bddl_path, 0, &simulation->world, error))
+        return false;
+    if (settings->init_path[0] == '\0'
+            ? !evaluator_suite_rows_make(simulation->world, &simulation->rows, error)
+            : !evaluator_rows_read(settings->init_path, &simulation->rows, error))
         return false;
     const uint32_t width = evaluator_world_state_width(simulation->world);
     if (simulation->rows.width != width) {

@@ -9,8 +9,8 @@
 
 struct evaluator_simulation_settings {
     const struct evaluator_libero *libero;
-    const char *bddl_path, *init_path;
-    const struct proto_codec *codec;  // cameras, sizes, orientation; its sources
+    const char *bddl_path, *init_path;  // init_path "": start states of the suite `demo`
+    const struct proto_codec *codec;    // cameras, sizes, orientation; its sources
     uint32_t environments;
     const char *render;  // of evaluator_camera_open
     bool pictures;       // false: nobody looks (controls without a policy)

@@ -1,6 +1,7 @@
 // evaluator/verb_demos.c - `demos`: a scripted expert makes demonstrations of a task, in a file as
 // LIBERO's own.
 #include "evaluator/recorder.h"
+#include "evaluator/suite.h"
 #include "evaluator/verb.h"
 
 #include "proto/files.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OWN_ROWS "100:"  // of `demo`: EVALUATOR_SUITE_DEMOS_ROW and on
 enum { EPISODES_MAX = 100000, BDDL_BYTES_MAX = 1 << 20, SIDE_MAX = 1024 };
 
 struct demos {
@@ -54,6 +56,8 @@ static void session_close(struct session *session) {
 
 static bool noise_read(struct demos *demos, struct proto_error *error) {
     char *end = NULL;
+    demos->noise_sd = demos->expert->noise;
+    if (!demos->noise) return true;
     demos->noise_sd = strtod(demos->noise, &end);
     if (end != demos->noise && *end == '\0' && demos->noise_sd >= 0 && demos->noise_sd <= 1)
         return true;
@@ -64,7 +68,8 @@ static bool noise_read(struct demos *demos, struct proto_error *error) {
 // "30:50": rows 30..49. Either side may be missing.
 static bool rows_read(struct demos *demos, struct proto_error *error) {
     char first[16] = "";
-    const char *text = demos->rows ? demos->rows : "30:";
+    const bool own = strcmp(demos->known->suite, EVALUATOR_SUITE) == 0;
+    const char *text = demos->rows ? demos->rows : own ? OWN_ROWS : "30:";
     const size_t length = strcspn(text, ":");
     demos->rows_given = demos->rows != NULL;
     if (text[length] != ':' || length >= sizeof first)
@@ -81,7 +86,9 @@ static bool task_refuse(const struct demos *demos, struct proto_error *error) {
     char names[512] = "";
     size_t used = 0, count;
     struct proto_nearest nearest = {.wrong = demos->task};
-    const struct evaluator_expert_task *tasks = evaluator_expert_tasks(&count);
+    const struct evaluator_expert_task *tasks = evaluator_expert_suite_tasks(&count);
+    for (size_t k = 0; k < count; k++) proto_nearest_offer(&nearest, tasks[k].name);
+    tasks = evaluator_expert_tasks(&count);
     for (size_t k = 0; k < count; k++) proto_nearest_offer(&nearest, tasks[k].name);
     size_t i = 0;
     for (; i < count && used + strlen(tasks[i].name) + 8 < sizeof names; i++)
@@ -101,7 +108,9 @@ static bool demos_check(struct demos *demos, struct proto_error *error) {
     const char *nearest = NULL;
     demos->known = evaluator_task_find(NULL, demos->task, &nearest);
     if (!demos->known)
-        return proto_fail(error, PROTO_FAILED, "%s is no task of LIBERO", demos->task);
+        return proto_fail(error, PROTO_FAILED, "%s is no task that is known", demos->task);
+    if (!demos->size)
+        demos->size = strcmp(demos->known->suite, EVALUATOR_SUITE) == 0 ? "64" : "128";
     if (!proto_words_number("--episodes", demos->episodes, EPISODES_MAX, &demos->episode_count,
                             error) ||
         !proto_words_number("--seed", demos->seed, UINT32_MAX, &demos->first_seed, error) ||
@@ -115,7 +124,9 @@ static bool demos_check(struct demos *demos, struct proto_error *error) {
 
 static int list_print(void) {
     size_t count;
-    const struct evaluator_expert_task *tasks = evaluator_expert_tasks(&count);
+    const struct evaluator_expert_task *tasks = evaluator_expert_suite_tasks(&count);
+    for (size_t i = 0; i < count; i++) printf("%s\n", tasks[i].name);
+    tasks = evaluator_expert_tasks(&count);
     for (size_t i = 0; i < count; i++) printf("%s\n", tasks[i].name);
     return fflush(stdout) == 0 ? PROTO_DONE : PROTO_FAILED;
 }
@@ -124,18 +135,15 @@ static int list_print(void) {
 
 // Rows that are there, against rows that are asked for.
 static bool rows_open(struct demos *demos, struct session *session, struct proto_error *error) {
-    char path[EVALUATOR_PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s/%s.pruned_init", session->libero->init_files,
-                 demos->known->suite, demos->known->name) >= (int)sizeof path)
-        return proto_fail(error, PROTO_USAGE, "the path of LIBERO's files is too long");
-    if (!evaluator_rows_read(path, &session->rows, error)) return false;
+    if (!evaluator_suite_rows(session->libero, demos->known, session->world, &session->rows, error))
+        return false;
     const uint32_t count = session->rows.count;
     if (demos->end_row == UINT32_MAX) demos->end_row = count;
     if (!demos->rows_given && demos->first_row >= count) demos->first_row = 0;
     if (demos->first_row < demos->end_row && demos->end_row <= count) return true;
-    proto_fail(error, PROTO_USAGE, "--rows is %llu:%llu, the file has rows 0:%u",
+    proto_fail(error, PROTO_USAGE, "--rows is %llu:%llu, the task has rows 0:%u",
                (unsigned long long)demos->first_row, (unsigned long long)demos->end_row, count);
-    return proto_error_where(error, "%s", path);
+    return proto_error_where(error, "%s", demos->task);
 }
 
 static bool file_create(const struct demos *demos, struct session *session,
@@ -171,13 +179,14 @@ static bool interrupted(void *context) {
 static bool session_open(struct demos *demos, struct session *session, struct proto_error *error) {
     const uint32_t side = (uint32_t)demos->side;
     session->libero = proto_alloc(sizeof *session->libero, error);
-    if (!session->libero || !evaluator_libero_find(demos->libero, session->libero, error))
+    if (!session->libero ||
+        !evaluator_suite_find(demos->known->suite, demos->libero, session->libero, error))
         return false;
     if (snprintf(session->bddl, sizeof session->bddl, "%s/%s/%s.bddl", session->libero->bddl_files,
                  demos->known->suite, demos->known->name) >= (int)sizeof session->bddl)
         return proto_fail(error, PROTO_USAGE, "the path of LIBERO's files is too long");
-    if (!rows_open(demos, session, error) ||
-        !evaluator_world_open(session->libero, session->bddl, 0, &session->world, error) ||
+    if (!evaluator_world_open(session->libero, session->bddl, 0, &session->world, error) ||
+        !rows_open(demos, session, error) ||
         !evaluator_env_new(session->world, &session->env, error) ||
         !evaluator_camera_open(session->world, demos->render, side, side, &session->camera, error))
         return false;
@@ -261,8 +270,7 @@ static bool demos_run(struct demos *demos, struct session *session, struct proto
 }
 
 int evaluator_verb_demos(int argc, char **argv) {
-    struct demos demos = {
-        .episodes = "20", .seed = "0", .noise = "0", .size = "128", .render = "auto"};
+    struct demos demos = {.episodes = "20", .seed = "0", .render = "auto"};
     const struct proto_word options[] = {
         {"--task", PROTO_WORD_TEXT, &demos.task},
         {"--episodes", PROTO_WORD_TEXT, &demos.episodes},

@@ -1,6 +1,7 @@
 // evaluator/verb_env.c - `env list` and `env render`: which tasks there are, and what one looks
 // like.
 #include "evaluator/camera.h"
+#include "evaluator/suite.h"
 #include "evaluator/verb.h"
 
 #include "proto/nearest.h"
@@ -20,8 +21,15 @@ struct render {
 
 static bool list(const char *suite, struct proto_error *error) {
     size_t count, shown = 0;
-    const struct evaluator_task *tasks = evaluator_tasks(&count);
+    const struct evaluator_task *tasks = evaluator_suite_tasks(&count);
     struct proto_nearest nearest = {.wrong = suite};
+    for (size_t i = 0; i < count; i++) {
+        if (suite) proto_nearest_offer(&nearest, tasks[i].suite);
+        if (suite && strcmp(suite, tasks[i].suite) != 0) continue;
+        printf("%-14s  %s\n", tasks[i].suite, tasks[i].name);
+        shown++;
+    }
+    tasks = evaluator_tasks(&count);
     for (size_t i = 0; i < count; i++) {
         if (suite) proto_nearest_offer(&nearest, tasks[i].suite);
         if (suite && strcmp(suite, tasks[i].suite) != 0) continue;
@@ -85,43 +93,42 @@ static bool task_find(const struct render *render, const struct evaluator_task *
                       nearest ? "; nearest known: " : "", nearest ? nearest : "");
 }
 
-// The task's files; rows is "" when there are none.
-static bool task_paths(const char *given, const struct evaluator_task *task,
-                       const struct evaluator_libero *libero, char bddl[static EVALUATOR_PATH_MAX],
-                       char rows[static EVALUATOR_PATH_MAX], struct proto_error *error) {
-    const int bddl_length = task ? snprintf(bddl, EVALUATOR_PATH_MAX, "%s/%s/%s.bddl",
-                                            libero->bddl_files, task->suite, task->name)
-                                 : snprintf(bddl, EVALUATOR_PATH_MAX, "%s", given);
-    const int rows_length = task ? snprintf(rows, EVALUATOR_PATH_MAX, "%s/%s/%s.pruned_init",
-                                            libero->init_files, task->suite, task->name)
-                                 : snprintf(rows, EVALUATOR_PATH_MAX, "%s", "");
-    return (bddl_length < EVALUATOR_PATH_MAX && rows_length < EVALUATOR_PATH_MAX) ||
+// The file that states the task.
+static bool task_path(const char *given, const struct evaluator_task *task,
+                      const struct evaluator_libero *libero, char bddl[static EVALUATOR_PATH_MAX],
+                      struct proto_error *error) {
+    const int length = task ? snprintf(bddl, EVALUATOR_PATH_MAX, "%s/%s/%s.bddl",
+                                       libero->bddl_files, task->suite, task->name)
+                            : snprintf(bddl, EVALUATOR_PATH_MAX, "%s", given);
+    return length < EVALUATOR_PATH_MAX ||
            proto_fail(error, PROTO_USAGE, "the path of the task is too long");
 }
 
-static bool row_set(struct evaluator_env *env, const char *path, uint64_t row,
-                    struct proto_error *error) {
+static bool row_set(struct evaluator_world *world, struct evaluator_env *env,
+                    const struct evaluator_libero *libero, const struct evaluator_task *task,
+                    uint64_t row, struct proto_error *error) {
     struct evaluator_rows rows = {0};
-    if (!evaluator_rows_read(path, &rows, error)) return false;
+    if (!evaluator_suite_rows(libero, task, world, &rows, error)) return false;
     bool done =
-        row < rows.count || proto_fail(error, PROTO_USAGE, "--row is %llu, the file has rows 0..%u",
+        row < rows.count || proto_fail(error, PROTO_USAGE, "--row is %llu, the task has rows 0..%u",
                                        (unsigned long long)row, rows.count - 1);
     if (done)
         done = evaluator_env_set_state(env, rows.values + row * rows.width, rows.width, error);
-    if (!done) proto_error_where(error, "%s", path);
+    if (!done) proto_error_where(error, "%s", task->name);
     evaluator_rows_free(&rows);
     return done;
 }
 
 // Reset, start state, steps of a motionless open gripper; the last one is the one to be drawn.
-static bool env_bring(struct evaluator_env *env, const struct render *render, const char *rows,
-                      struct proto_error *error) {
+static bool env_bring(struct evaluator_world *world, struct evaluator_env *env,
+                      const struct render *render, const struct evaluator_libero *libero,
+                      const struct evaluator_task *task, struct proto_error *error) {
     static const double still[7] = {0, 0, 0, 0, 0, 0, -1};
     bool success;
     evaluator_env_keep_pictures(env, true);
     evaluator_env_seed(env, (uint32_t)render->seed_number);
     if (!evaluator_env_reset(env, error)) return false;
-    if (rows[0] != '\0' && !row_set(env, rows, render->row_number, error)) return false;
+    if (task && !row_set(world, env, libero, task, render->row_number, error)) return false;
     for (uint64_t i = 0; i < render->step_count; i++)
         if (!evaluator_env_step(env, still, &success, error)) return false;
     return true;
@@ -148,16 +155,17 @@ static bool draw(struct evaluator_world *world, struct evaluator_env *env,
 static bool render_run(struct render *render, struct proto_error *error) {
     struct evaluator_world *world = NULL;
     struct evaluator_env *env = NULL;
-    char bddl[EVALUATOR_PATH_MAX], rows[EVALUATOR_PATH_MAX];
+    char bddl[EVALUATOR_PATH_MAX];
     const struct evaluator_task *task;
     if (!render_check(render, error) || !task_find(render, &task, error)) return false;
     struct evaluator_libero *libero = proto_alloc(sizeof *libero, error);
     if (!libero) return false;
-    const bool done = evaluator_libero_find(render->libero, libero, error) &&
-                      task_paths(render->task, task, libero, bddl, rows, error) &&
-                      evaluator_world_open(libero, bddl, 0, &world, error) &&
-                      evaluator_env_new(world, &env, error) &&
-                      env_bring(env, render, rows, error) && draw(world, env, render, error);
+    const bool done =
+        evaluator_suite_find(task ? task->suite : "", render->libero, libero, error) &&
+        task_path(render->task, task, libero, bddl, error) &&
+        evaluator_world_open(libero, bddl, 0, &world, error) &&
+        evaluator_env_new(world, &env, error) &&
+        env_bring(world, env, render, libero, task, error) && draw(world, env, render, error);
     evaluator_env_free(&env);
     evaluator_world_close(&world);
     free(libero);
