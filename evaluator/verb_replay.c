@@ -4,6 +4,7 @@
 // The data is read twice: first in a guarded child, because a damaged file can crash libhdf5, then
 // here, once the child came through.
 #include "evaluator/replay.h"
+#include "evaluator/suite.h"
 #include "evaluator/verb.h"
 
 #include "loader/guard.h"
@@ -22,6 +23,7 @@
 struct session {
     const struct proto_config *config;
     struct evaluator_libero *libero;
+    const char *root;  // of LIBERO's files, as given
     struct loader_survey *survey;
     struct loader_dataset *dataset;
     uint32_t dataset_row;  // in the index's files, while dataset is open
@@ -81,11 +83,12 @@ static bool world_bring(struct session *session, uint32_t row, struct proto_erro
     const char *name = index->tasks[task_row].name, *nearest = NULL;
     const struct evaluator_task *task = evaluator_task_find(NULL, name, &nearest);
     if (!task) {
-        proto_fail(error, PROTO_USAGE, "%.120s is no task of LIBERO%s%s", name,
+        proto_fail(error, PROTO_USAGE, "%.120s is no task that is known%s%s", name,
                    nearest ? "; nearest known: " : "", nearest ? nearest : "");
         return proto_error_where(error, "%s", index->files[index->episodes[row].file].path);
     }
     char bddl[EVALUATOR_PATH_MAX];
+    if (!evaluator_suite_find(task->suite, session->root, session->libero, error)) return false;
     if (snprintf(bddl, sizeof bddl, "%s/%s/%s.bddl", session->libero->bddl_files, task->suite,
                  task->name) >= (int)sizeof bddl)
         return proto_fail(error, PROTO_USAGE, "the path of LIBERO's files is too long");
@@ -158,8 +161,8 @@ static bool episode_replay(struct session *session, uint32_t row, struct proto_e
 }
 
 static bool replay_all(struct session *session, const char *root, struct proto_error *error) {
-    if (!evaluator_libero_find(root, session->libero, error) || !survey_read(session, error))
-        return false;
+    session->root = root;
+    if (!survey_read(session, error)) return false;
     const struct proto_index *index = session->survey->index;
     if (session->survey->codec->action_count != ACTION_WIDTH)
         return proto_fail(error, PROTO_USAGE,
