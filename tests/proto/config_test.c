@@ -206,7 +206,8 @@ TEST(config_reads_every_file_in_pipelines) {
         const char *file;
         size_t ranks;
         int64_t batch;
-    } files[] = {{"1task.toml", 2, 32}, {"1gpu.toml", 1, 8}, {"2gpu.toml", 2, 16}};
+    } files[] = {
+        {"1task.toml", 2, 32}, {"demo.toml", 2, 32}, {"1gpu.toml", 1, 8}, {"2gpu.toml", 2, 16}};
     for (size_t i = 0; i < PROTO_COUNT(files); i++) {
         struct proto_config *config = NULL;
         struct proto_error error = {0};
