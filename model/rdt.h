@@ -146,10 +146,19 @@ struct model_rdt_inputs {
 };
 const struct model_rdt_inputs *model_rdt_inputs(const struct model_rdt *rdt);
 
+// Told, during the backward pass, that the gradients [first, first + count) of the flat buffer get
+// nothing more from this call: they are final behind what the backend's queue holds at that moment.
+// Every parameter is named once, in an order that depends on the sizes only. It must not touch the
+// network.
+struct model_rdt_ready {
+    void *context;
+    bool (*take)(void *context, size_t first, size_t count, struct proto_error *error);
+};
 struct model_rdt_call {
     uint32_t batch, lang_length;
-    const uint32_t *timesteps;  // host [batch], 0..999; training only
-    const float *ctrl_freq;     // host [batch] Hz; 0: unknown
+    const uint32_t *timesteps;            // host [batch], 0..999; training only
+    const float *ctrl_freq;               // host [batch] Hz; 0: unknown
+    const struct model_rdt_ready *ready;  // nullable; training only
 };
 
 // Noising, forward, loss, backward: gradients += scale * dloss/dweights. loss: host, nullable

@@ -30,7 +30,7 @@ bool rdt_linear_back(struct model_rdt *rdt, struct rdt_linear_back l, struct pro
                                      .b_stride = l.in,
                                      .d = l.dx,
                                      .d_stride = l.in,
-                                     .activation = l.aux ? MODEL_BACKWARD : MODEL_LINEAR,
+                                     .activation = l.aux ? l.through : MODEL_LINEAR,
                                      .aux = l.aux};
     return model_gemm(rdt->backend, &input, error);
 }
@@ -213,6 +213,12 @@ static bool self_attention_back(struct model_rdt *rdt, uint32_t i, struct proto_
            norm_back(rdt, b->in, at->norm1, b->norm1_rows, 0, rdt->dbranch, true, error);
 }
 
+// Gradients from `first` up to `end` are final.
+static bool ready(struct model_rdt *rdt, size_t first, size_t end, struct proto_error *error) {
+    const struct model_rdt_ready *told = rdt->call->ready;
+    return !told || first == end || told->take(told->context, first, end - first, error);
+}
+
 bool rdt_condition_back(struct model_rdt *rdt, struct rdt_condition *c, struct proto_error *error) {
     const size_t rows = rdt->call->batch * c->rows, hidden = rdt->sizes.hidden;
     if (c->blocks == 0) return true;
@@ -229,6 +235,7 @@ bool rdt_condition_back(struct model_rdt *rdt, struct rdt_condition *c, struct p
                                                     .at = c->kv_at,
                                                     .dx = rdt->dcond},
                            error) &&
+           ready(rdt, c->kv_at.weight, c->kv_at.bias + c->blocks * 2 * hidden, error) &&
            rdt_tap(rdt, rdt->dcond, rows, hidden, error, "d.%s_cond", c->name) &&
            model_sum_batch(rdt->backend, &position, error) &&
            rdt_linear_back(rdt,
@@ -317,10 +324,20 @@ bool rdt_block_backward(struct model_rdt *rdt, uint32_t i, struct proto_error *e
            rdt_tap(rdt, rdt->dx, rows, hidden, error, "d.block%u.in", i);
 }
 
+// The flat buffer is [adaptors, positions, embedders] [block 0] .. [keys and values of language]
+// [of images] [head]: it becomes final from its end, but for the keys and values, whose blocks are
+// all needed first.
 bool rdt_backward(struct model_rdt *rdt, struct proto_error *error) {
-    if (!head_backward(rdt, error)) return false;
-    for (uint32_t i = rdt->sizes.depth; i-- > 0;)
-        if (!rdt_block_backward(rdt, i, error)) return false;
+    const struct model_rdt_layout *at = rdt->at;
+    const uint32_t depth = rdt->sizes.depth;
+    const size_t head = at->final_norm, blocks = at->blocks[0].norm1;
+    if (!head_backward(rdt, error) || !ready(rdt, head, rdt->table->elements, error)) return false;
+    for (uint32_t i = depth; i-- > 0;) {
+        const size_t end = i + 1 < depth ? at->blocks[i + 1].norm1 : at->lang_kv.weight;
+        if (!rdt_block_backward(rdt, i, error) || !ready(rdt, at->blocks[i].norm1, end, error))
+            return false;
+    }
     return rdt_condition_back(rdt, &rdt->lang, error) &&
-           rdt_condition_back(rdt, &rdt->img, error) && inputs_back(rdt, error);
+           rdt_condition_back(rdt, &rdt->img, error) && inputs_back(rdt, error) &&
+           ready(rdt, 0, blocks, error);
 }

@@ -58,7 +58,8 @@ static void fixture_open(struct fixture *f, const struct model_rdt_sizes *sizes,
     }
     f->weights = device_floats(f->backend, f->host, n);
     f->gradients = device_floats(f->backend, NULL, n);
-    f->call = (struct model_rdt_call){4, 5, f->timesteps, f->freqs};
+    f->call = (struct model_rdt_call){
+        .batch = 4, .lang_length = 5, .timesteps = f->timesteps, .ctrl_freq = f->freqs};
     const struct model_rdt_inputs *in = model_rdt_inputs(f->rdt);
     const size_t row = 4 * sizes->width;
     upload_random(f, in->state, row, 2);
@@ -185,6 +186,46 @@ TEST(a_step_allocates_nothing) {
     fixture_close(&f);
 }
 
+// What a call tells as final, copied at that very moment.
+struct told {
+    struct fixture *fixture;
+    float *copy;     // [elements]
+    uint8_t *times;  // [elements] how often each was named
+    size_t calls;
+};
+static bool told_take(void *context, size_t first, size_t count, struct proto_error *error) {
+    struct told *told = context;
+    told->calls++;
+    CHECK(count > 0 && first + count <= told->fixture->table->elements);
+    for (size_t i = first; i < first + count; i++) told->times[i]++;
+    return model_backend_download(told->fixture->backend, told->copy + first,
+                                  told->fixture->gradients + first, count * sizeof(float), error);
+}
+
+// Oracle: the gradients when the call is over. Every one was named once, and had its last bits
+// then.
+TEST(gradients_told_as_final_are_final) {
+    struct model_rdt_sizes sizes = odd;
+    for (sizes.depth = 1; sizes.depth <= 3; sizes.depth++) {
+        struct fixture f;
+        fixture_open(&f, &sizes, 1, true);
+        const size_t n = f.table->elements;
+        struct told told = {&f, device_host(n, 1), calloc(n, 1), 0};
+        const struct model_rdt_ready ready = {&told, told_take};
+        (void)loss_of(&f);  // gradients of an earlier micro step are there already
+        f.call.ready = &ready;
+        (void)loss_of(&f);
+        float *g = device_back(f.backend, f.gradients, n);
+        CHECK(memcmp(g, told.copy, n * sizeof *g) == 0);
+        for (size_t i = 0; i < n; i++) CHECK_INT(told.times[i], 1);
+        CHECK(told.calls >= sizes.depth + 3);  // or nothing would leave early
+        free(g);
+        free(told.copy);
+        free(told.times);
+        fixture_close(&f);
+    }
+}
+
 // A network opened for inference keeps nothing for a backward pass and predicts the same.
 TEST(prediction_is_the_same_with_and_without_training_memory) {
     struct proto_error error = {0};
@@ -253,6 +294,7 @@ TEST(calls_outside_the_plan_are_refused) {
 
 TEST_MAIN(UNIT(gradients_are_slopes_of_the_loss_at_odd_sizes), UNIT(gradients_add_up_and_scale),
           UNIT(a_step_gives_the_same_bits_every_time), UNIT(a_step_allocates_nothing),
+          UNIT(gradients_told_as_final_are_final),
           UNIT(prediction_is_the_same_with_and_without_training_memory),
           UNIT(state_and_action_masks_are_separate_inputs),
           UNIT(calls_outside_the_plan_are_refused))
