@@ -37,10 +37,11 @@ struct proto_link {
     char stage[32];
     uint32_t number;
     int line;            // the socket, -1 by hand
-    int stop_event;      // readable once a stop was asked for
+    int stop_event;      // readable once a stop was asked for, or checkpoints are to be looked at
     int wake_event;      // wakes the link's thread
     atomic_int asked;    // enum proto_stop the supervisor asked for
     atomic_int meaning;  // enum proto_stop a signal asks for
+    atomic_ullong checkpoints;  // lines that said so, times 2, plus 1 when the newest said "last"
     struct proto_link_reader *reader;
     pthread_t thread, watchdog;
     bool thread_runs, watchdog_runs;
@@ -178,21 +179,37 @@ static void refused_report(void *context, const struct proto_error *error) {
     queue_add(context, event_message("link_refused", fields), QUEUE_BYTES_MAX);
 }
 
+static bool stop_take(struct proto_link *link, const json_t *message, struct proto_error *error) {
+    const char *mode = NULL;
+    if (!proto_json_text(message, "mode", &mode, error)) return false;
+    for (int stop = PROTO_STOP_DRAIN; stop <= PROTO_STOP_NOW; stop++)
+        if (strcmp(mode, proto_stop_name((enum proto_stop)stop)) == 0) {
+            stop_raise(link, (enum proto_stop)stop);
+            return true;
+        }
+    return proto_fail(error, PROTO_DAMAGED, "the mode \"%.40s\" of stop is not known", mode);
+}
+
+// Only the link's thread writes the count.
+static bool checkpoints_take(struct proto_link *link, const json_t *message,
+                             struct proto_error *error) {
+    bool last = false;
+    if (!proto_json_boolean(message, "last", &last, error)) return false;
+    const unsigned long long count = atomic_load(&link->checkpoints) / 2 + 1;
+    atomic_store(&link->checkpoints, count * 2 + last);
+    wake(link->stop_event);
+    return true;
+}
+
 static void message_take(void *context, const char *kind, const json_t *message) {
     struct proto_link *link = context;
     struct proto_error error = {0};
-    const char *mode = NULL;
-    if (strcmp(kind, "stop") != 0) {
-        proto_fail(&error, PROTO_DAMAGED, "the kind \"%.40s\" is not known", kind);
-    } else if (proto_json_text(message, "mode", &mode, &error)) {
-        for (int stop = PROTO_STOP_DRAIN; stop <= PROTO_STOP_NOW; stop++)
-            if (strcmp(mode, proto_stop_name((enum proto_stop)stop)) == 0) {
-                stop_raise(link, (enum proto_stop)stop);
-                return;
-            }
-        proto_fail(&error, PROTO_DAMAGED, "the mode \"%.40s\" of stop is not known", mode);
-    }
-    refused_report(link, &error);
+    const bool taken =
+        strcmp(kind, "stop") == 0 ? stop_take(link, message, &error)
+        : strcmp(kind, "checkpoints") == 0
+            ? checkpoints_take(link, message, &error)
+            : proto_fail(&error, PROTO_DAMAGED, "the kind \"%.40s\" is not known", kind);
+    if (!taken) refused_report(link, &error);
 }
 
 // Reads what there is. False: the supervisor is gone.
@@ -411,6 +428,16 @@ int proto_link_signal(const struct proto_link *link) {
 
 bool proto_link_supervised(const struct proto_link *link) { return link->line >= 0; }
 int proto_link_descriptor(const struct proto_link *link) { return link->stop_event; }
+
+uint64_t proto_link_checkpoints(struct proto_link *link, bool *last) {
+    uint64_t woken;
+    // emptied before the count is read: a line that comes meanwhile wakes again. So does a stop.
+    if (read(link->stop_event, &woken, sizeof woken) > 0 && proto_link_stop(link) != PROTO_GO_ON)
+        wake(link->stop_event);
+    const unsigned long long count = atomic_load(&link->checkpoints);
+    *last = link->line < 0 || count % 2 == 1;
+    return count / 2;
+}
 
 void proto_link_on_stop_now(struct proto_link *link, void (*on_stop)(void *context),
                             void *context) {

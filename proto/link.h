@@ -11,6 +11,7 @@
 //     {"kind": "failed", "status": 3, "where": "...", "text": "...", "source": "file.c:12"}
 //   supervisor -> stage
 //     {"kind": "stop", "mode": "drain" | "checkpoint" | "now"}
+//     {"kind": "checkpoints", "last": false}                 to an evaluator: look at the run again
 //
 // Lines that are malformed, too long or of an unknown kind are passed over, and an event
 // "link_refused" says so. A full outgoing buffer never blocks the stage: what does not fit is
@@ -60,8 +61,14 @@ void proto_link_signal_means(struct proto_link *link, enum proto_stop stop);
 int proto_link_signal(const struct proto_link *link);
 // True when there is a supervisor.
 bool proto_link_supervised(const struct proto_link *link);
-// Becomes readable when a stop was asked for: put it into poll sets. Never read it.
+// Becomes readable when a stop was asked for, and stays so; and when a "checkpoints" line came,
+// until proto_link_checkpoints is called. Put it into poll sets, never read it.
 int proto_link_descriptor(const struct proto_link *link);
+// How many "checkpoints" lines have come so far. *last: of the newest one, true when training is
+// over and no more checkpoints will be written; by hand always true, before the first line false.
+// The line is a hint, the run folder is the truth: call this first and look at the folder then, and
+// nothing is missed. Thread-safe.
+uint64_t proto_link_checkpoints(struct proto_link *link, bool *last);
 // Calls `on_stop` from the link's thread once when PROTO_STOP_NOW arrives (to abort a collective);
 // at once when it has arrived already. NULL ends that: once this returns, the callback does not run
 // any more, and what it was given may be freed. Never called from the callback.
@@ -84,6 +91,10 @@ PROTO_MUST_CHECK bool proto_link_pair(int ends[2], struct proto_error *error);
 // PROTO_FAILED when the stage is gone or does not read.
 PROTO_MUST_CHECK bool proto_link_send_stop(int end, enum proto_stop stop,
                                            struct proto_error *error);
+// Tells an evaluator to look at the run's checkpoints again; a stage that does not ask for these
+// lines must not be sent any. PROTO_FAILED as above. A stage that has not read the one before needs
+// no second: it is safe to send one for every change.
+PROTO_MUST_CHECK bool proto_link_send_checkpoints(int end, bool last, struct proto_error *error);
 const char *proto_stop_name(enum proto_stop stop);  // "drain"; "" for PROTO_GO_ON
 
 // Cuts a stream of bytes into messages. Feed what was read, in any pieces; complete lines are

@@ -1,5 +1,5 @@
 // proto/link_lines.c - the lines of proto/link, for both ends: cutting a stream of bytes into
-// messages, the pair of sockets, and the supervisor's only message.
+// messages, the pair of sockets, and what the supervisor sends.
 #include "proto/json.h"
 #include "proto/link.h"
 
@@ -94,12 +94,23 @@ bool proto_link_pair(int ends[2], struct proto_error *error) {
     return false;
 }
 
+// A line this short goes whole or not at all.
+static bool line_send(int end, const char *line, int length) {
+    return send(end, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) == length;
+}
+
 bool proto_link_send_stop(int end, enum proto_stop stop, struct proto_error *error) {
     char line[64];
     const int length = snprintf(line, sizeof line, "{\"kind\": \"stop\", \"mode\": \"%s\"}\n",
                                 proto_stop_name(stop));
-    // a line this short goes whole or not at all
-    const ssize_t sent = send(end, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent == length) return true;
+    if (line_send(end, line, length)) return true;
     return proto_fail_errno(error, PROTO_FAILED, "the stage cannot be told to stop");
+}
+
+bool proto_link_send_checkpoints(int end, bool last, struct proto_error *error) {
+    char line[64];
+    const int length = snprintf(line, sizeof line, "{\"kind\": \"checkpoints\", \"last\": %s}\n",
+                                last ? "true" : "false");
+    if (line_send(end, line, length)) return true;
+    return proto_fail_errno(error, PROTO_FAILED, "the evaluator cannot be told of checkpoints");
 }

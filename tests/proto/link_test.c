@@ -205,6 +205,8 @@ TEST(link_damaged_lines_are_passed_over_and_reported) {
         "{\"kind\": \"dance\"}\n",
         "{\"kind\": \"stop\"}\n",
         "{\"kind\": \"stop\", \"mode\": \"soon\"}\n",
+        "{\"kind\": \"checkpoints\"}\n",
+        "{\"kind\": \"checkpoints\", \"last\": 1}\n",
         "\n",
         "{\"kind\": \"stop\", \"kind\": \"stop\", \"mode\": \"now\"}\n"};
     struct proto_error error = {0};
@@ -349,6 +351,59 @@ TEST(link_a_supervised_stage_ignores_interrupts_and_obeys_term) {
     forget(&heard);
 }
 
+static bool readable(const struct proto_link *link, int wait_ms) {
+    struct pollfd set = {.fd = proto_link_descriptor(link), .events = POLLIN};
+    return poll(&set, 1, wait_ms) == 1;
+}
+
+// Looks whenever it is woken and says what it heard; after a stop it must stay awake.
+static void looking_stage(void) {
+    struct proto_link *link = opened();
+    bool last = true;
+    if (proto_link_checkpoints(link, &last) != 0 || last) _exit(95);
+    proto_link_ready(link);
+    while (proto_link_stop(link) == PROTO_GO_ON) {
+        if (!readable(link, WAIT_MS_MAX)) _exit(96);
+        const uint64_t count = proto_link_checkpoints(link, &last);
+        proto_link_say(link, "%d %s", (int)count, last ? "last" : "more");
+        // the line was taken: only a stop may keep the descriptor readable
+        if (readable(link, 0) && proto_link_stop(link) == PROTO_GO_ON &&
+            proto_link_checkpoints(link, &last) == count && proto_link_stop(link) == PROTO_GO_ON)
+            _exit(97);
+    }
+    for (int i = 0; i < 3; i++) {
+        proto_link_checkpoints(link, &last);
+        if (!readable(link, WAIT_MS_MAX)) _exit(98);
+    }
+    proto_link_close(&link);
+}
+
+TEST(link_checkpoints_wake_the_stage_once_each_and_a_stop_for_good) {
+    static const bool lasts[] = {false, false, true, false, true};
+    struct proto_error error = {0};
+    struct heard heard = start(looking_stage);
+    listen_for(&heard, "ready", NULL);
+    for (size_t i = 0; i < PROTO_COUNT(lasts); i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%zu %s", i + 1, lasts[i] ? "last" : "more");
+        TEST_CASE(text);
+        CHECK_OK(proto_link_send_checkpoints(heard.end, lasts[i], &error), error);
+        while (count_kind(&heard, "say") < i + 1 && !heard.ended)
+            heard.ended = !listen_once(&heard, WAIT_MS_MAX);
+        size_t said = 0, at;
+        const json_t *message;
+        json_array_foreach(heard.messages, at, message) {
+            const char *line = json_string_value(json_object_get(message, "text"));
+            if (line && said++ == i) CHECK_TEXT(line, text);
+        }
+        CHECK(said == i + 1);
+    }
+    TEST_CASE("");
+    CHECK_OK(proto_link_send_stop(heard.end, PROTO_STOP_DRAIN, &error), error);
+    CHECK_INT(finish(&heard), 0);
+    forget(&heard);
+}
+
 TEST(link_by_hand_signals_are_the_stops) {
     fflush(stdout);
     int printed[2];
@@ -358,7 +413,9 @@ TEST(link_by_hand_signals_are_the_stops) {
         unsetenv("PIPELINE_LINK");
         dup2(printed[1], 1);
         struct proto_link *link = opened();
+        bool last = false;
         if (proto_link_supervised(link)) _exit(95);
+        if (proto_link_checkpoints(link, &last) != 0 || !last) _exit(94);
         proto_link_ready(link);
         proto_link_event(link, "e", json_object());
         proto_link_progress(link, 1, json_object());
@@ -447,6 +504,8 @@ TEST(link_a_stage_that_is_gone_cannot_be_stopped_and_that_is_said) {
     close(ends[1]);
     CHECK(!proto_link_send_stop(ends[0], PROTO_STOP_NOW, &error));
     CHECK_INT(error.status, PROTO_FAILED);
+    CHECK(!proto_link_send_checkpoints(ends[0], true, &error));
+    CHECK_INT(error.status, PROTO_FAILED);
     close(ends[0]);
 }
 
@@ -457,6 +516,7 @@ TEST_MAIN(UNIT(link_what_a_stage_says_arrives_in_the_documented_form),
           UNIT(link_an_orphan_ends_itself_whatever_it_does),
           UNIT(link_an_orphan_that_looks_leaves_at_once_by_itself),
           UNIT(link_a_supervised_stage_ignores_interrupts_and_obeys_term),
+          UNIT(link_checkpoints_wake_the_stage_once_each_and_a_stop_for_good),
           UNIT(link_by_hand_signals_are_the_stops),
           UNIT(link_an_unusable_descriptor_is_refused_by_name),
           UNIT(link_messages_are_cut_out_of_any_pieces), UNIT(link_the_limit_of_a_line_is_exact),
