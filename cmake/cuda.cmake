@@ -7,7 +7,9 @@ set(PIPELINE_CUDA_ARCHITECTURES "80-real;89-real;90-real;120" CACHE STRING
 
 if(PIPELINE_CUDA)
   if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
-    find_program(PIPELINE_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
+    # the last place is where scripts/setup.sh --cuda puts one
+    find_program(PIPELINE_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin
+        ${PIPELINE_CACHE}/cuda-13.0/bin)
     if(PIPELINE_NVCC)
       set(CMAKE_CUDA_COMPILER ${PIPELINE_NVCC})
     endif()
@@ -24,9 +26,11 @@ if(PIPELINE_CUDA AND CMAKE_CUDA_COMPILER)
   message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION}: kernels for ${PIPELINE_CUDA_ARCHITECTURES}")
 elseif("$ENV{PIPELINE_REQUIRE_CUDA}" STREQUAL "1")
   message(FATAL_ERROR "PIPELINE_REQUIRE_CUDA is 1 and there is no nvcc on PATH, in CUDA_HOME or in "
-      "/usr/local/cuda: install a CUDA toolkit, or unset it to build for the CPU alone")
+      "/usr/local/cuda: run scripts/setup.sh --cuda, which fetches a CUDA toolkit without root, or "
+      "unset it to build for the CPU alone")
 else()
-  message(STATUS "no nvcc: kernels of the GPU are built for the simulator only")
+  message(STATUS "no nvcc: kernels of the GPU are built for the simulator only "
+      "(scripts/setup.sh --cuda fetches a CUDA toolkit)")
 endif()
 
 # pipeline_kernels(name sources...): a library of kernels. Local memory is an error of the compiler:
