@@ -1,15 +1,51 @@
 // model/backend.c - opening a device, and the launchers: one per operation, for every backend. They
 // check shapes, because past them a device writes where it is told.
 #include "model/backend_cpu.h"
+#include "model/backend_cuda_module.h"
+#include "proto/module.h"
 
 #include <assert.h>
 #include <string.h>
 
+bool model_cuda_module_open(const struct model_cuda_module **module, struct proto_error *error) {
+    void *found = NULL;
+    if (!proto_module_open("cuda", MODEL_CUDA_MODULE_SYMBOL, &found, error)) return false;
+    model_cuda_module_entry *entry = NULL;
+    static_assert(sizeof entry == sizeof found, "a function's address fits a pointer");
+    memcpy(&entry, &found, sizeof entry);
+    *module = entry();
+    if ((*module)->version == MODEL_CUDA_MODULE_VERSION &&
+        (*module)->ops_bytes == sizeof(struct model_ops))
+        return true;
+    return proto_fail(error, PROTO_MISSING,
+                      "the CUDA module is of another build (version %u of its interface, this "
+                      "program has %d): build and install both together",
+                      (*module)->version, MODEL_CUDA_MODULE_VERSION);
+}
+
+// The N of "cuda:N".
+static bool cuda_number(const char *device, uint32_t *number) {
+    static const char prefix[] = "cuda:";
+    if (strncmp(device, prefix, sizeof prefix - 1) != 0) return false;
+    const char *digits = device + sizeof prefix - 1;
+    const size_t length = strspn(digits, "0123456789");
+    if (length < 1 || length > 3 || digits[length]) return false;
+    *number = 0;
+    for (size_t i = 0; i < length; i++) *number = *number * 10 + (uint32_t)(digits[i] - '0');
+    return true;
+}
+
 bool model_backend_open(const char *device, uint32_t threads, struct model_backend **backend,
                         struct proto_error *error) {
     if (strcmp(device, "cpu") == 0) return model_backend_cpu_open(threads, backend, error);
-    return proto_fail(error, PROTO_MISSING,
-                      "device \"%s\" is not in this build, which has \"cpu\" only", device);
+    const struct model_cuda_module *module = NULL;
+    uint32_t number = 0;
+    if (!cuda_number(device, &number))
+        return proto_fail(error, PROTO_MISSING,
+                          "there is no kind of device \"%s\": use \"cpu\" or \"cuda:N\"", device);
+    if (!model_cuda_module_open(&module, error) || !module->open(number, backend, error))
+        return proto_error_where(error, "device \"%s\"", device);
+    return true;
 }
 
 void model_backend_close(struct model_backend **backend) {
@@ -47,6 +83,31 @@ bool model_backend_fill(struct model_backend *backend, void *device, uint8_t val
 bool model_backend_wait(struct model_backend *backend, struct proto_error *error) {
     return backend->ops->wait(backend, error);
 }
+bool model_backend_last(struct model_backend *backend, struct proto_error *error) {
+    return backend->ops->last(backend, error);
+}
+void model_backend_purpose(struct model_backend *backend, const char *purpose) {
+    backend->purpose = purpose;
+}
+bool model_backend_memory(struct model_backend *backend, struct model_backend_memory *memory,
+                          struct proto_error *error) {
+    *memory = (struct model_backend_memory){0};
+    return backend->ops->memory(backend, memory, error);
+}
+bool model_backend_precision(struct model_backend *backend, enum model_precision precision,
+                             struct proto_error *error) {
+    return backend->ops->precision(backend, precision, error);
+}
+enum model_precision model_backend_precision_of(const struct model_backend *backend) {
+    return backend->precision;
+}
+bool model_backend_parameters(struct model_backend *backend, const float *memory, size_t elements,
+                              struct proto_error *error) {
+    return backend->ops->parameters(backend, memory, elements, error);
+}
+struct CUstream_st *model_backend_stream(struct model_backend *backend) {
+    return backend->ops->stream(backend);
+}
 size_t model_attention_saved(const struct model_backend *backend, size_t batch, size_t heads,
                              size_t queries, size_t keys, size_t head_width) {
     return backend->ops->attention_saved(batch, heads, queries, keys, head_width);
@@ -64,7 +125,7 @@ static const char *check_gemm(const struct model_gemm *a) {
     if (a->c && a->c_stride < a->n) return "c's rows overlap";
     if (a->c && a->c == a->d && (a->c_stride != a->d_stride || a->c_rows))
         return "c is d with another layout";
-    if (a->activation == MODEL_BACKWARD && !a->aux) return "the backward activation needs aux";
+    if (a->activation >= MODEL_GELU_BACKWARD && !a->aux) return "the backward activation needs aux";
     if (a->a_sums && !a->transpose_a) return "a_sums needs a transposed a";
     return NULL;
 }

@@ -24,16 +24,18 @@
 #include <stdint.h>
 
 struct model_backend;
+struct model_copies;
 
 // ---- devices and memory ----
 
-// device "cpu"; "cuda:N" and others are PROTO_MISSING, saying what this build has. threads 0: one
+// device "cpu", or "cuda:N" through the CUDA module (model/backend_cuda_module.h): PROTO_MISSING
+// when this build or machine has no such device, saying what it has. threads, of a cpu: 0 is one
 // per core that this process may use.
 PROTO_MUST_CHECK bool model_backend_open(const char *device, uint32_t threads,
                                          struct model_backend **backend, struct proto_error *error);
 void model_backend_close(struct model_backend **backend);  // accepts NULL; leaves NULL behind
 uint32_t model_backend_threads(const struct model_backend *backend);
-// "Zen+avx2": the kernels in use, OpenBLAS's and ours. Bits are equal only on the same. Fits 64.
+// "Zen+avx2", "H100+cublas13.1": what computes. Bits are equal only on the same. Fits 64.
 const char *model_backend_kernels(const struct model_backend *backend);
 
 // Zeroed device memory, 64-byte aligned; NULL and *error when there is none. Free with
@@ -55,6 +57,45 @@ PROTO_MUST_CHECK bool model_backend_copy(struct model_backend *backend, void *to
 PROTO_MUST_CHECK bool model_backend_fill(struct model_backend *backend, void *device, uint8_t value,
                                          size_t size_bytes, struct proto_error *error);
 PROTO_MUST_CHECK bool model_backend_wait(struct model_backend *backend, struct proto_error *error);
+// What is already known to have gone wrong on the device; waits for nothing.
+PROTO_MUST_CHECK bool model_backend_last(struct model_backend *backend, struct proto_error *error);
+
+// What the memory that is taken from here on is for ("weights", "activations"): a device that is
+// full says what holds it. `purpose` is borrowed for ever: a constant.
+void model_backend_purpose(struct model_backend *backend, const char *purpose);
+#define MODEL_PURPOSES_MAX 16
+struct model_backend_memory {
+    size_t total_bytes, free_bytes;  // of the device, which others may use too; 0 on a cpu
+    size_t held_bytes;               // by this backend, its own scratch included
+    size_t count;
+    struct {
+        const char *purpose;
+        size_t bytes;
+    } held[MODEL_PURPOSES_MAX];  // what held_bytes is made of, largest first
+};
+PROTO_MUST_CHECK bool model_backend_memory(struct model_backend *backend,
+                                           struct model_backend_memory *memory,
+                                           struct proto_error *error);
+
+// What products of matrices (gemm, and those of attention) read: their operands are rounded to this
+// right before the product, which adds up and writes f32. All memory that operations show stays
+// f32. Set after open, before parameters are declared. A cpu has MODEL_F32 only: PROTO_MISSING.
+enum model_precision { MODEL_F32, MODEL_BF16, MODEL_FP16 };
+PROTO_MUST_CHECK bool model_backend_precision(struct model_backend *backend,
+                                              enum model_precision precision,
+                                              struct proto_error *error);
+enum model_precision model_backend_precision_of(const struct model_backend *backend);
+// Says that memory[elements] holds parameters, which products read far more often than anything
+// writes: a device with another precision keeps a rounded copy of them, which adamw, upload, copy
+// and fill renew, so that a product rounds activations only. Whoever writes there through the
+// stream alone calls this again. Ends with model_backend_free of that memory.
+PROTO_MUST_CHECK bool model_backend_parameters(struct model_backend *backend, const float *memory,
+                                               size_t elements, struct proto_error *error);
+
+// The cudaStream_t in whose order operations run, for libraries that work on the same memory; NULL
+// on a cpu. What they write must not be the operand of a product under way.
+struct CUstream_st;
+struct CUstream_st *model_backend_stream(struct model_backend *backend);
 
 // ---- operations ----
 
@@ -64,9 +105,11 @@ PROTO_MUST_CHECK bool model_backend_wait(struct model_backend *backend, struct p
 // with the bias gradient as a_sums.
 enum model_activation {
     MODEL_LINEAR,
-    MODEL_GELU,      // tanh form: x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))
-    MODEL_SILU,      // x / (1 + exp(-x))
-    MODEL_BACKWARD,  // multiplies by the derivative that the forward left in aux
+    MODEL_GELU,  // tanh form: x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3)))
+    MODEL_SILU,  // x / (1 + exp(-x))
+    // multiply by the derivative of that activation, of which the forward left what it needs in aux
+    MODEL_GELU_BACKWARD,
+    MODEL_SILU_BACKWARD,
 };
 struct model_gemm {
     bool transpose_a, transpose_b;
@@ -82,7 +125,7 @@ struct model_gemm {
     size_t d_stride;
     const float *bias;  // nullable [n]
     enum model_activation activation;
-    float *aux;  // [m, n] densely; GELU, SILU: nullable, written; BACKWARD: read. What is in it is
+    float *aux;  // [m, n] densely; GELU, SILU: nullable, written; backward: read. What is in it is
                  // the backend's own matter
     float *a_sums;  // nullable [m]: += row sums of op(a); only with transpose_a
 };
@@ -287,6 +330,16 @@ struct model_ops {
     bool (*fill)(struct model_backend *backend, void *device, uint8_t value, size_t size_bytes,
                  struct proto_error *error);
     bool (*wait)(struct model_backend *backend, struct proto_error *error);
+    bool (*last)(struct model_backend *backend, struct proto_error *error);
+    bool (*memory)(struct model_backend *backend, struct model_backend_memory *memory,
+                   struct proto_error *error);
+    bool (*precision)(struct model_backend *backend, enum model_precision precision,
+                      struct proto_error *error);
+    bool (*parameters)(struct model_backend *backend, const float *memory, size_t elements,
+                       struct proto_error *error);
+    struct CUstream_st *(*stream)(struct model_backend *backend);
+    bool (*copies_open)(struct model_backend *backend, struct model_copies **copies,
+                        struct proto_error *error);  // model/copies.h
     size_t (*attention_saved)(size_t batch, size_t heads, size_t queries, size_t keys,
                               size_t head_width);
 #define MODEL_DECLARE_SLOT(name, args)                                                             \
@@ -299,6 +352,8 @@ struct model_backend {
     const struct model_ops *ops;
     uint32_t threads;
     char kernels[64];
+    const char *purpose;  // of memory taken from here on
+    enum model_precision precision;
 };
 
 #endif

@@ -2,6 +2,8 @@
 // elements, split over the pool in fixed parts.
 #include "model/backend_cpu.h"
 
+#include "model/copies.h"
+
 #include <assert.h>
 #include <cblas.h>
 #include <sched.h>
@@ -55,6 +57,27 @@ static bool cpu_fill(struct model_backend *backend, void *device, uint8_t value,
 static bool cpu_wait(struct model_backend *backend, struct proto_error *error) {
     (void)backend, (void)error;
     return true;  // operations are done when they return
+}
+static bool cpu_memory(struct model_backend *backend, struct model_backend_memory *memory,
+                       struct proto_error *error) {
+    (void)backend, (void)memory, (void)error;
+    return true;  // the operating system's account holds it
+}
+static bool cpu_precision(struct model_backend *backend, enum model_precision precision,
+                          struct proto_error *error) {
+    (void)backend;
+    return precision == MODEL_F32 ||
+           proto_fail(error, PROTO_MISSING,
+                      "the cpu multiplies in f32 only: trainer.mixed_precision = \"no\" there");
+}
+static bool cpu_parameters(struct model_backend *backend, const float *memory, size_t elements,
+                           struct proto_error *error) {
+    (void)backend, (void)memory, (void)elements, (void)error;
+    return true;  // products read them as they are
+}
+static struct CUstream_st *cpu_stream(struct model_backend *backend) {
+    (void)backend;
+    return NULL;
 }
 
 float *model_backend_cpu_scratch(struct model_backend_cpu *cpu, size_t elements,
@@ -254,6 +277,12 @@ static const struct model_ops model_ops_cpu = {
     .copy = cpu_move,
     .fill = cpu_fill,
     .wait = cpu_wait,
+    .last = cpu_wait,
+    .memory = cpu_memory,
+    .precision = cpu_precision,
+    .parameters = cpu_parameters,
+    .stream = cpu_stream,
+    .copies_open = model_copies_cpu_open,
     .attention_saved = cpu_attention_saved,
     .gemm = model_cpu_gemm,
     .norm = cpu_norm,

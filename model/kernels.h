@@ -44,7 +44,8 @@ void model_kernel_patches(struct CUstream_st *stream, const struct model_patches
 
 // d = c + bias, 0 for the one that is NULL; at least one is not.
 void model_kernel_prefill(struct CUstream_st *stream, const struct model_gemm *a);
-// d = act(d), the derivative to aux when there is one; MODEL_BACKWARD: d *= aux.
+// d = act(d). aux, when there is one, gets d itself before GELU, as a library's fused products
+// leave it, and the derivative of SILU; backward: d *= the derivative.
 void model_kernel_activate(struct CUstream_st *stream, const struct model_gemm *a);
 // a_sums[i] += sum over k of a[k, i].
 size_t model_kernel_row_sums_partial(const struct model_gemm *a);

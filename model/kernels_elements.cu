@@ -199,15 +199,28 @@ static __device__ __forceinline__ struct activated gelu(float x) {
 __global__ void __launch_bounds__(BLOCK_THREADS) activate_kernel(struct model_gemm a) {
     const size_t row = blockIdx.x;
     for (FOR_EACH_COLUMN(j, a.n)) {
-        float *d = a.d + row * a.d_stride + j;
-        if (a.activation == MODEL_BACKWARD) {
-            *d *= a.aux[row * a.n + j];
-            continue;
+        float *d = a.d + row * a.d_stride + j, *aux = a.aux ? a.aux + row * a.n + j : nullptr;
+        const float x = *d;
+        switch (a.activation) {
+        case MODEL_LINEAR:
+            break;
+        case MODEL_GELU:
+            *d = gelu(x).y;
+            if (aux) *aux = x;
+            break;
+        case MODEL_SILU: {
+            const struct activated result = activated_of(x, x, 1);
+            *d = result.y;
+            if (aux) *aux = result.derivative;
+            break;
         }
-        const struct activated result =
-            a.activation == MODEL_GELU ? gelu(*d) : activated_of(*d, *d, 1);
-        *d = result.y;
-        if (a.aux) a.aux[row * a.n + j] = result.derivative;
+        case MODEL_GELU_BACKWARD:
+            *d = x * gelu(*aux).derivative;
+            break;
+        case MODEL_SILU_BACKWARD:
+            *d = x * *aux;
+            break;
+        }
     }
 }
 void model_kernel_activate(struct CUstream_st *stream, const struct model_gemm *a) {

@@ -58,7 +58,7 @@ static inline vec silu(vec x, vec *derivative) {
 static void activate(const struct model_gemm *a, size_t begin, size_t end) {
     for (size_t r = begin; r < end; r++) {
         float *d = a->d + r * a->d_stride, *aux = a->aux ? a->aux + r * a->n : NULL;
-        if (a->activation == MODEL_BACKWARD) {
+        if (a->activation >= MODEL_GELU_BACKWARD) {
             FOR_COLUMNS(a->n, put(d + j, get(d + j, part) * get(aux + j, part), part));
             continue;
         }

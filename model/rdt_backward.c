@@ -30,7 +30,9 @@ bool rdt_linear_back(struct model_rdt *rdt, struct rdt_linear_back l, struct pro
                                      .b_stride = l.in,
                                      .d = l.dx,
                                      .d_stride = l.in,
-                                     .activation = l.aux ? l.through : MODEL_LINEAR,
+                                     .activation = !l.aux   ? MODEL_LINEAR
+                                                   : l.silu ? MODEL_SILU_BACKWARD
+                                                            : MODEL_GELU_BACKWARD,
                                      .aux = l.aux};
     return model_gemm(rdt->backend, &input, error);
 }
@@ -270,7 +272,8 @@ static bool embedder_back(struct model_rdt *rdt, struct rdt_embedder *e, const f
                                                     .x = e->hidden,
                                                     .at = e->at[1],
                                                     .dx = rdt->dbranch,
-                                                    .aux = e->aux},
+                                                    .aux = e->aux,
+                                                    .silu = true},
                            error) &&
            rdt_linear_back(rdt,
                            (struct rdt_linear_back){.rows = batch,

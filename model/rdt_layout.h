@@ -116,7 +116,8 @@ struct rdt_linear_back {
     const float *dy, *x;
     struct rdt_linear_at at;
     float *dx;         // nullable
-    float *aux;        // nullable
+    float *aux;        // nullable: of the activation that made x, GELU
+    bool silu;         // or SILU
     size_t dy_stride;  // 0: out
 };
 PROTO_MUST_CHECK bool rdt_linear_back(struct model_rdt *rdt, struct rdt_linear_back l,
