@@ -23,6 +23,12 @@ static inline size_t element_blocks(size_t n) {
     i < (n);                                                                                       \
     i += size_t(gridDim.x) * blockDim.x
 
+// The bits of x, rounded to 16 of them.
+static __device__ __forceinline__ uint16_t rounded_of(enum model_precision precision, float x) {
+    return precision == MODEL_BF16 ? __bfloat16_as_ushort(__float2bfloat16_rn(x))
+                                   : __half_as_ushort(__float2half_rn(x));
+}
+
 template <typename T> static __device__ __forceinline__ T warp_sum(T value) {
     for (unsigned bits = 16; bits > 0; bits /= 2) value += __shfl_xor_sync(~0u, value, bits);
     return value;

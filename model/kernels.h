@@ -34,13 +34,30 @@ size_t model_kernel_sums_partial(size_t n);  // doubles, of mse and sum_squares
 void model_kernel_mse(struct CUstream_st *stream, const struct model_mse *a, double *partial);
 void model_kernel_sum_squares(struct CUstream_st *stream, const struct model_sum_squares *a,
                               double *partial);
-void model_kernel_adamw(struct CUstream_st *stream, const struct model_adamw *a);
+// `rounded`, when not NULL, gets the new weights in `precision`.
+void model_kernel_adamw(struct CUstream_st *stream, const struct model_adamw *a,
+                        enum model_precision precision, uint16_t *rounded);
 void model_kernel_axpby(struct CUstream_st *stream, const struct model_axpby *a);
 void model_kernel_combine(struct CUstream_st *stream, const struct model_combine *a);
 void model_kernel_mask_rows(struct CUstream_st *stream, const struct model_mask_rows *a);
 void model_kernel_patches(struct CUstream_st *stream, const struct model_patches *a);
 
 // ---- around a product ----
+
+// y = x in 16 bits, rows of columns: what a product in MODEL_BF16 or MODEL_FP16 reads.
+struct model_kernel_round {
+    enum model_precision precision;
+    size_t rows, columns;
+    const float *x;
+    size_t x_stride;
+    uint16_t *y;
+    size_t y_stride;
+    float
+        *sums;  // nullable [columns]: += sums over the rows of x as it was, so that it is read once
+};
+size_t model_kernel_round_partial(const struct model_kernel_round *a);
+void model_kernel_round(struct CUstream_st *stream, const struct model_kernel_round *a,
+                        float *partial);
 
 // d = c + bias, 0 for the one that is NULL; at least one is not.
 void model_kernel_prefill(struct CUstream_st *stream, const struct model_gemm *a);
@@ -64,6 +81,9 @@ struct model_kernel_heads {
     const float *gain;  // nullable [width]
     float *y;
     float *stats;  // with gain: [batch, heads, rows, 2], for backward
+    // not MODEL_F32: y is not written, but `rounded` of the same shape in 16 bits
+    enum model_precision precision;
+    uint16_t *rounded;
 };
 #define MODEL_KERNEL_HEAD_MAX 1024
 void model_kernel_heads(struct CUstream_st *stream, const struct model_kernel_heads *a);
@@ -86,6 +106,13 @@ struct model_kernel_softmax {
     const uint8_t *mask;  // nullable [batch, keys]; at least one key per sample
     float *p;             // [batch, heads, queries, stride]
     float *dp;            // backward only: becomes the gradient of the scores before `scale`
+    // nullable [batch, heads, queries, 2]: the largest score and 1 / the sum of a row, written;
+    // `again`: read, to make the same p from the same scores in one pass
+    float *stats;
+    bool again;
+    // nullable: the result, p or dp, also in 16 bits
+    enum model_precision precision;
+    uint16_t *rounded;
 };
 void model_kernel_softmax(struct CUstream_st *stream, const struct model_kernel_softmax *a);
 void model_kernel_softmax_backward(struct CUstream_st *stream,

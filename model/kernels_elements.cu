@@ -16,7 +16,8 @@ struct adamw_numbers {
     float scale, keep, beta1, rest1, beta2, rest2, step, root2, epsilon, old, now;
 };
 __global__ void __launch_bounds__(BLOCK_THREADS)
-    adamw_kernel(struct model_adamw a, struct adamw_numbers s) {
+    adamw_kernel(struct model_adamw a, struct adamw_numbers s, enum model_precision precision,
+                 uint16_t *rounded) {
     for (FOR_EACH_ELEMENT(i, a.n)) {
         const float gradient = a.g[i] * s.scale;
         const float first = a.m[i] * s.beta1 + gradient * s.rest1;
@@ -26,10 +27,12 @@ __global__ void __launch_bounds__(BLOCK_THREADS)
         a.m[i] = first;
         a.v[i] = second;
         a.p[i] = weight;
+        if (rounded) rounded[i] = rounded_of(precision, weight);
         if (a.ema) a.ema[i] = a.ema[i] * s.old + weight * s.now;
     }
 }
-void model_kernel_adamw(struct CUstream_st *stream, const struct model_adamw *a) {
+void model_kernel_adamw(struct CUstream_st *stream, const struct model_adamw *a,
+                        enum model_precision precision, uint16_t *rounded) {
     const struct model_adamw args = *a;
     const struct adamw_numbers numbers = {float(a->gradient_scale),
                                           float(1 - a->rate * a->weight_decay),
@@ -42,7 +45,8 @@ void model_kernel_adamw(struct CUstream_st *stream, const struct model_adamw *a)
                                           float(a->epsilon),
                                           float(a->ema_decay),
                                           float(1 - a->ema_decay)};
-    LAUNCH(adamw_kernel, element_blocks(a->n), BLOCK_THREADS, 0, stream, args, numbers);
+    LAUNCH(adamw_kernel, element_blocks(a->n), BLOCK_THREADS, 0, stream, args, numbers, precision,
+           rounded);
 }
 
 __global__ void __launch_bounds__(BLOCK_THREADS) axpby_kernel(struct model_axpby a) {

@@ -116,15 +116,16 @@ __global__ void __launch_bounds__(BLOCK_THREADS) heads_kernel(struct model_kerne
     if (item >= a.batch * a.rows * a.heads) return;  // whole warps leave together
     const struct head_place at = place_of(a, item);
     const float *x = a.x + at.x;
-    float *y = a.y + at.y * a.width;
-    if (!a.gain) {
-        for (size_t i = team.place; i < a.width; i += 32) y[i] = x[i];
-        return;
+    float mean = 0, scale = 1;
+    if (a.gain) scale = scale_of(team, a.stat, a.epsilon, x, a.width, &mean);
+    for (size_t i = team.place; i < a.width; i += 32) {
+        const float y = a.gain ? x[i] * scale * a.gain[i] : x[i];
+        if (a.precision == MODEL_F32)
+            a.y[at.y * a.width + i] = y;
+        else
+            a.rounded[at.y * a.width + i] = rounded_of(a.precision, y);
     }
-    float mean = 0;
-    const float scale = scale_of(team, a.stat, a.epsilon, x, a.width, &mean);
-    for (size_t i = team.place; i < a.width; i += 32) y[i] = x[i] * scale * a.gain[i];
-    if (team.place == 0) {
+    if (a.gain && team.place == 0) {
         a.stats[2 * at.y] = mean;
         a.stats[2 * at.y + 1] = scale;
     }

@@ -5,35 +5,50 @@
 
 #define SHORT_ROW 256  // keys
 
+// The result at one place of a row, also in 16 bits where they are wanted.
+static __device__ __forceinline__ void put(const struct model_kernel_softmax &a, float *result,
+                                           size_t at, float value) {
+    result[at] = value;
+    if (a.rounded) a.rounded[at] = rounded_of(a.precision, value);
+}
+
 template <typename TEAM>
 static __device__ __forceinline__ void
 softmax_row(const TEAM &team, const struct model_kernel_softmax &a, size_t row) {
     const uint8_t *mask = a.mask ? a.mask + row / (a.heads * a.queries) * a.keys : nullptr;
-    float *p = a.p + row * a.stride;
-    float top = -INFINITY, sum = 0;
-    for (size_t l = team.place; l < a.keys; l += team.size())
-        if (!mask || mask[l]) top = fmaxf(top, p[l] * a.scale);
-    top = team.max(top);
-    for (size_t l = team.place; l < a.keys; l += team.size()) {
-        const float e = !mask || mask[l] ? expf(p[l] * a.scale - top) : 0.0f;
-        p[l] = e;
-        sum += e;
+    float *p = a.p + row * a.stride, top = -INFINITY, inverse = 0;
+    if (a.again) {
+        top = a.stats[2 * row];
+        inverse = a.stats[2 * row + 1];
+    } else {
+        for (size_t l = team.place; l < a.keys; l += team.size())
+            if (!mask || mask[l]) top = fmaxf(top, p[l] * a.scale);
+        top = team.max(top);
+        float sum = 0;
+        for (size_t l = team.place; l < a.keys; l += team.size())
+            if (!mask || mask[l]) sum += expf(p[l] * a.scale - top);
+        inverse = 1.0f / team.sum(sum);
+        if (a.stats && team.place == 0) {
+            a.stats[2 * row] = top;
+            a.stats[2 * row + 1] = inverse;
+        }
     }
-    const float inverse = 1.0f / team.sum(sum);
-    for (size_t l = team.place; l < a.stride; l += team.size())
-        p[l] = l < a.keys ? p[l] * inverse : 0.0f;
+    for (size_t l = team.place; l < a.stride; l += team.size()) {
+        const bool seen = l < a.keys && (!mask || mask[l]);
+        put(a, a.p, row * a.stride + l, seen ? expf(p[l] * a.scale - top) * inverse : 0.0f);
+    }
 }
 
 template <typename TEAM>
 static __device__ __forceinline__ void
 softmax_row_backward(const TEAM &team, const struct model_kernel_softmax &a, size_t row) {
     const float *p = a.p + row * a.stride;
-    float *dp = a.dp + row * a.stride;
+    const float *dp = a.dp + row * a.stride;
     float sum = 0;
     for (size_t l = team.place; l < a.keys; l += team.size()) sum += p[l] * dp[l];
     sum = team.sum(sum);
     for (size_t l = team.place; l < a.stride; l += team.size())
-        dp[l] = l < a.keys ? p[l] * (dp[l] - sum) * a.scale : 0.0f;
+        put(a, a.dp, row * a.stride + l, l < a.keys ? p[l] * (dp[l] - sum) * a.scale : 0.0f);
 }
 
 // BACKWARD or not, by warps or by blocks.

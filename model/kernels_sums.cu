@@ -29,17 +29,35 @@ void kernels_add_parts(struct CUstream_st *stream, const float *partial, size_t 
 }
 
 // Blocks are (slab of rows, 256 columns); partial [slabs, columns].
+struct slab_place {
+    size_t slab, column, end;
+};
+static __device__ __forceinline__ struct slab_place slab_of(size_t rows, size_t columns,
+                                                            size_t slab_rows) {
+    const size_t across = (columns + BLOCK_THREADS - 1) / BLOCK_THREADS;
+    const size_t slab = blockIdx.x / across, end = (slab + 1) * slab_rows;
+    return {slab, blockIdx.x % across * BLOCK_THREADS + threadIdx.x, end < rows ? end : rows};
+}
 __global__ void __launch_bounds__(BLOCK_THREADS)
     row_sums_kernel(const float *x, size_t stride, size_t rows, size_t columns, size_t slab_rows,
                     float *partial) {
-    const size_t across = (columns + BLOCK_THREADS - 1) / BLOCK_THREADS;
-    const size_t slab = blockIdx.x / across;
-    const size_t column = blockIdx.x % across * BLOCK_THREADS + threadIdx.x;
-    if (column >= columns) return;
-    const size_t end = (slab + 1) * slab_rows < rows ? (slab + 1) * slab_rows : rows;
+    const struct slab_place at = slab_of(rows, columns, slab_rows);
+    if (at.column >= columns) return;
     float sum = 0;
-    for (size_t r = slab * slab_rows; r < end; r++) sum += x[r * stride + column];
-    partial[slab * columns + column] = sum;
+    for (size_t r = at.slab * slab_rows; r < at.end; r++) sum += x[r * stride + at.column];
+    partial[at.slab * columns + at.column] = sum;
+}
+__global__ void __launch_bounds__(BLOCK_THREADS)
+    round_kernel(struct model_kernel_round a, size_t slab_rows, float *partial) {
+    const struct slab_place at = slab_of(a.rows, a.columns, slab_rows);
+    if (at.column >= a.columns) return;
+    float sum = 0;
+    for (size_t r = at.slab * slab_rows; r < at.end; r++) {
+        const float x = a.x[r * a.x_stride + at.column];
+        a.y[r * a.y_stride + at.column] = rounded_of(a.precision, x);
+        sum += x;
+    }
+    if (a.sums) partial[at.slab * a.columns + at.column] = sum;
 }
 struct slabs {
     size_t rows, count;
@@ -60,6 +78,21 @@ void model_kernel_row_sums(struct CUstream_st *stream, const struct model_gemm *
     LAUNCH(row_sums_kernel, blocks, BLOCK_THREADS, 0, stream, x, stride, rows, columns, slabs.rows,
            partial);
     kernels_add_parts(stream, partial, slabs.count, a->m, a->a_sums);
+}
+
+#define ROUND_ROWS 8  // of a block that only rounds
+size_t model_kernel_round_partial(const struct model_kernel_round *a) {
+    return a->sums ? slabs_of(a->rows).count * a->columns : 0;
+}
+void model_kernel_round(struct CUstream_st *stream, const struct model_kernel_round *a,
+                        float *partial) {
+    const struct model_kernel_round args = *a;
+    struct slabs slabs = {ROUND_ROWS, ceil_div(a->rows, ROUND_ROWS)};
+    if (a->sums) slabs = slabs_of(a->rows);
+    const size_t blocks = slabs.count * ceil_div(a->columns, BLOCK_THREADS);
+    const size_t rows = slabs.rows;
+    LAUNCH(round_kernel, blocks, BLOCK_THREADS, 0, stream, args, rows, partial);
+    if (a->sums) kernels_add_parts(stream, partial, slabs.count, a->columns, a->sums);
 }
 
 // ---- sums of everything, in double ----

@@ -16,7 +16,7 @@ TEST(kernels_adamw_is_the_twin) {
                                 0.1, 0.001, 0.9};
         ON_CPU(adamw, a);
         a.p = p.gpu, a.m = m.gpu, a.v = v.gpu, a.g = g.gpu, a.ema = with_ema ? ema.gpu : NULL;
-        model_kernel_adamw(NULL, &a);
+        model_kernel_adamw(NULL, &a, MODEL_F32, NULL);
         check_near(p, 2e-7), check_near(m, 2e-7), check_near(v, 2e-7), check_near(ema, 2e-7);
         done();
     }

@@ -78,8 +78,17 @@ static struct model_kernel_heads heads_of(const struct model_attention *a, size_
                                           size_t stride, const float *x, const float *gain,
                                           float *y) {
     float *stats = gain ? scratch(a->batch * a->heads * rows * 2 * sizeof(float)) : NULL;
-    return (struct model_kernel_heads){a->stat, a->epsilon, a->batch, a->heads, rows, a->head_width,
-                                       x,       stride,     gain,     y,        stats};
+    return (struct model_kernel_heads){.stat = a->stat,
+                                       .epsilon = a->epsilon,
+                                       .batch = a->batch,
+                                       .heads = a->heads,
+                                       .rows = rows,
+                                       .width = a->head_width,
+                                       .x = x,
+                                       .stride = stride,
+                                       .gain = gain,
+                                       .y = y,
+                                       .stats = stats};
 }
 static float *split(const struct model_kernel_heads *heads) {
     model_kernel_heads(NULL, heads);
@@ -108,12 +117,25 @@ static void attention_of_kernels(const struct model_attention *a,
     float *qn = split(&q), *kn = split(&k), *vn = split(&v), *dy = split(&y);
     float *p = scratch(p_bytes), *dp = scratch(p_bytes);
     float *wide = scratch(q_bytes), *tall = scratch(k_bytes);
-    const struct model_kernel_softmax s = {a->batch, a->heads, nq, nk, nk, 1.0f / sqrtf((float)w),
-                                           a->mask,  p,        dp};
+    struct model_kernel_softmax s = {.batch = a->batch,
+                                     .heads = a->heads,
+                                     .queries = nq,
+                                     .keys = nk,
+                                     .stride = nk,
+                                     .scale = 1.0f / sqrtf((float)w),
+                                     .mask = a->mask,
+                                     .p = p,
+                                     .dp = dp,
+                                     .stats = scratch(items * nq * 2 * sizeof(float))};
     product(items, nq, nk, w, qn, false, kn, true, p);
     model_kernel_softmax(NULL, &s);
     product(items, nq, w, nk, p, false, vn, false, wide);
     join(&y, wide, a->y, NULL);
+    // the way back makes p again
+    memset(p, -1, p_bytes);
+    product(items, nq, nk, w, qn, false, kn, true, p);
+    s.again = true;
+    model_kernel_softmax(NULL, &s);
     product(items, nk, w, nq, p, true, dy, false, tall);
     join(&v, tall, b->dv, NULL);
     product(items, nq, nk, w, dy, false, vn, true, dp);
