@@ -16,6 +16,8 @@
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 
+struct CUstream_st;
+
 struct uint3 {
     unsigned x, y, z;
 };
@@ -41,9 +43,19 @@ void sync_block(int line);
 void sync_warp(unsigned mask, int line);
 uint64_t shuffle(unsigned mask, uint64_t value, unsigned source, int line);
 unsigned ballot(unsigned mask, bool vote, int line);
-// Runs a grid to its end. Sizes beyond a GPU's limits end the program as any broken rule.
-void launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-            const std::function<void()> &body);
+// Runs a grid to its end, or hands it to the queue of streams. Sizes beyond a GPU's limits end the
+// program as any broken rule.
+void launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes, CUstream_st *stream,
+            std::function<void()> body);
+// With a queue, a launch is what a stream runs when its turn comes (tests/gpusim/fakes).
+using launch_queue = void (*)(CUstream_st *stream, const char *kernel, std::function<void()> run);
+void set_launch_queue(launch_queue queue);
+
+// A kernel with its arguments, which are copied now, as a launch does.
+template <typename Kernel, typename... Arguments>
+std::function<void()> call(Kernel kernel, Arguments... arguments) {
+    return [=] { kernel(arguments...); };
+}
 
 template <typename T> T shuffle_of(unsigned mask, T value, unsigned source, int line) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves at most eight bytes");
@@ -70,8 +82,7 @@ inline unsigned lane() { return current->place % 32; }
         *static_cast<name##_type *>(gpusim::shared(&name##_key, sizeof(name##_type)))
 #define DYN_SHARED(type, name) type *name = static_cast<type *>(gpusim::dynamic_shared())
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                     \
-    ((void)(stream),                                                                               \
-     gpusim::launch(#kernel, grid, block, shared_bytes, [=] { (kernel)(__VA_ARGS__); }))
+    gpusim::launch(#kernel, grid, block, shared_bytes, stream, gpusim::call(kernel, __VA_ARGS__))
 
 inline void __syncthreads(int line = __builtin_LINE()) { gpusim::sync_block(line); }
 inline void __syncwarp(unsigned mask = ~0u, int line = __builtin_LINE()) {

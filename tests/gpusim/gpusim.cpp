@@ -343,8 +343,8 @@ static void seed(uint64_t value) {
     for (int i = 0; i < 8; i++) draw();
 }
 
-void launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-            const std::function<void()> &body) {
+static void run(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes,
+                const std::function<void()> &body) {
     const std::lock_guard<std::mutex> lock(one_launch);
     sim.kernel = kernel;
     check_limits(grid, block, shared_bytes);
@@ -368,6 +368,16 @@ void launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes,
     }
     acquire(&sim.launch_ends);
     forget_shared();
+}
+
+static launch_queue queue;
+void set_launch_queue(launch_queue given) { queue = given; }
+
+void launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes, CUstream_st *stream,
+            std::function<void()> body) {
+    if (!queue) return run(kernel, grid, block, shared_bytes, body);
+    queue(stream, kernel,
+          [=, body = std::move(body)] { run(kernel, grid, block, shared_bytes, body); });
 }
 
 }  // namespace gpusim
