@@ -2,10 +2,48 @@
 // sizes that no kind has to check again.
 #include "trainer/collective.h"
 
-#include "trainer/collective_backend.h"
+#include "proto/module.h"
+#include "trainer/collective_module.h"
 
 #include <assert.h>
 #include <string.h>
+
+static bool nccl_module(const struct trainer_collective_module **module,
+                        struct proto_error *error) {
+    void *found = NULL;
+    if (!proto_module_open("nccl", TRAINER_COLLECTIVE_MODULE_SYMBOL, &found, error)) return false;
+    trainer_collective_module_entry *entry = NULL;
+    static_assert(sizeof entry == sizeof found, "a function's address fits a pointer");
+    memcpy(&entry, &found, sizeof entry);
+    *module = entry();
+    if ((*module)->version == TRAINER_COLLECTIVE_MODULE_VERSION &&
+        (*module)->ops_bytes == sizeof(struct trainer_collective_ops))
+        return true;
+    return proto_fail(error, PROTO_MISSING,
+                      "the NCCL module is of another build (version %u of its interface, this "
+                      "program has %d): build and install both together",
+                      (*module)->version, TRAINER_COLLECTIVE_MODULE_VERSION);
+}
+
+// The module is looked for before the ranks meet: its absence is the same on all of them.
+static bool nccl_open(const struct trainer_collective_settings *settings,
+                      struct trainer_collective **collective, struct proto_error *error) {
+    const struct trainer_collective_module *module = NULL;
+    struct trainer_collective *control = NULL;
+    struct trainer_collective_settings small = *settings;
+    small.elements_max = 0;  // vectors do not go there
+    if (!nccl_module(&module, error)) return false;
+    assert(settings->device);
+    return trainer_collective_host_open(&small, &control, error) &&
+           module->open(settings, control, collective, error);
+}
+
+static bool staged_open(const struct trainer_collective_settings *settings,
+                        struct trainer_collective **collective, struct proto_error *error) {
+    struct trainer_collective *host = NULL;
+    return trainer_collective_host_open(settings, &host, error) &&
+           trainer_collective_staged_open(settings, host, collective, error);
+}
 
 bool trainer_collective_open(const struct trainer_collective_settings *settings,
                              struct trainer_collective **collective, struct proto_error *error) {
@@ -15,8 +53,11 @@ bool trainer_collective_open(const struct trainer_collective_settings *settings,
                           settings->rank, settings->size, TRAINER_RANKS_MAX - 1, TRAINER_RANKS_MAX);
     if (strcmp(settings->backend, "host") == 0)
         return trainer_collective_host_open(settings, collective, error);
+    if (strcmp(settings->backend, "staged") == 0) return staged_open(settings, collective, error);
+    if (strcmp(settings->backend, "nccl") == 0) return nccl_open(settings, collective, error);
     return proto_fail(error, PROTO_MISSING,
-                      "collective.backend = \"%s\" is not in this build; use \"host\"",
+                      "collective.backend = \"%s\" is not known; use \"nccl\", \"staged\" or "
+                      "\"host\"",
                       settings->backend);
 }
 
@@ -34,9 +75,38 @@ void trainer_collective_fail(struct trainer_collective *collective, enum proto_s
     collective->ops->abort(collective, status);
 }
 
+bool trainer_collective_status(struct trainer_collective *collective, struct proto_error *error) {
+    return collective->ops->status(collective, error);
+}
+
+bool trainer_collective_on_device(const struct trainer_collective *collective) {
+    return collective->ops->on_device;
+}
+
 bool trainer_collective_all_reduce(struct trainer_collective *collective, float *data, size_t count,
                                    float scale, struct proto_error *error) {
-    return collective->ops->all_reduce(collective, data, count, scale, error);
+    return collective->ops->start(collective, data, count, scale, error) &&
+           collective->ops->finish(collective, error);
+}
+
+bool trainer_collective_start(struct trainer_collective *collective, float *data, size_t count,
+                              float scale, struct proto_error *error) {
+    return collective->ops->start(collective, data, count, scale, error);
+}
+
+bool trainer_collective_finish(struct trainer_collective *collective, struct proto_error *error) {
+    return collective->ops->finish(collective, error);
+}
+
+bool trainer_collective_reduce_scatter(struct trainer_collective *collective, const float *data,
+                                       float *shard, size_t count, float scale,
+                                       struct proto_error *error) {
+    return collective->ops->reduce_scatter(collective, data, shard, count, scale, error);
+}
+
+bool trainer_collective_all_gather(struct trainer_collective *collective, const float *shard,
+                                   float *data, size_t count, struct proto_error *error) {
+    return collective->ops->all_gather(collective, shard, data, count, error);
 }
 
 bool trainer_collective_sum(struct trainer_collective *collective, double *data, uint32_t count,

@@ -38,12 +38,23 @@ enum host_kind {
     HOST_SUM_U64,
     HOST_GATHER,
     HOST_BROADCAST,
-    HOST_BARRIER
+    HOST_BARRIER,
+    HOST_REDUCE_SCATTER,
+    HOST_ALL_GATHER
 };
-static const char *const host_kind_names[] = {"nothing", "join",   "all_reduce", "sum",
-                                              "sum_u64", "gather", "broadcast",  "barrier"};
+static const char *const host_kind_names[] = {
+    "nothing",   "join",    "all_reduce",     "sum",       "sum_u64", "gather",
+    "broadcast", "barrier", "reduce_scatter", "all_gather"};
 
-enum host_reason { HOST_GOES_ON = 0, HOST_ABORTED, HOST_MISMATCH, HOST_LATE, HOST_DIED, HOST_LEFT };
+enum host_reason {
+    HOST_GOES_ON = 0,
+    HOST_ABORTED,
+    HOST_MISMATCH,
+    HOST_LATE,
+    HOST_DIED,
+    HOST_LEFT,
+    HOST_STALLED
+};
 
 // Two tags must be equal in every member.
 struct host_tag {
@@ -74,14 +85,15 @@ struct host {
     size_t segment_bytes, chunk;
     uint64_t epoch, sequence, round, arrivals;
     double deadline_s;
-    int peers[TRAINER_RANKS_MAX];  // pidfd, -1: none
+    int peers[TRAINER_RANKS_MAX];  // pidfd, -1: none; fixed once all have joined
+    struct trainer_collective_mover mover;
 };
 
 static struct host *host_of(struct trainer_collective *collective) {
     return (struct host *)collective;
 }
 
-static double now_s(void) {
+double trainer_collective_now_s(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
@@ -134,6 +146,9 @@ static bool abort_explain(uint32_t word, struct proto_error *error) {
         return proto_fail(error, PROTO_FAILED, "rank %u died (rank %u saw it)", about, by);
     case HOST_LEFT:
         return proto_fail(error, PROTO_FAILED, "rank %u left (rank %u waited for it)", about, by);
+    case HOST_STALLED:
+        return proto_fail(error, PROTO_FAILED,
+                          "rank %u gave up waiting for its device; the collective is closed", by);
     case HOST_ABORTED:
     case HOST_GOES_ON:
         break;
@@ -185,6 +200,33 @@ static bool host_look(struct host *host, struct proto_error *error) {
     return true;
 }
 
+// The group as a whole, whatever this rank waits for. Writes nothing that another thread reads, but
+// for the word of the abort.
+static bool host_status(struct trainer_collective *collective, struct proto_error *error) {
+    struct host *host = host_of(collective);
+    const uint32_t word = atomic_load(&host->segment->abort);
+    if (word != 0) return abort_explain(word, error);
+    for (uint32_t rank = 0; rank < host->base.size; rank++) {
+        struct host_slot *slot = &host->segment->slots[rank];
+        struct pollfd look = {.fd = host->peers[rank], .events = POLLIN};
+        if (look.fd < 0 || poll(&look, 1, 0) <= 0) continue;
+        if (atomic_load(&slot->left) != 0) continue;  // it was done
+        abort_set(host, HOST_DIED, rank);
+        return proto_fail(error, PROTO_FAILED, "rank %u (process %d) died", rank,
+                          (int)atomic_load(&slot->pid));
+    }
+    return true;
+}
+
+static bool host_stalled(struct trainer_collective *collective, struct proto_error *error) {
+    struct host *host = host_of(collective);
+    abort_set(host, HOST_STALLED, 0);
+    return proto_fail(error, PROTO_FAILED,
+                      "the device did not finish what the ranks do together within %g s "
+                      "(collective.deadline_s): a rank is stopped, or a device hangs",
+                      host->deadline_s);
+}
+
 static bool host_late(struct host *host, struct proto_error *error) {
     const uint32_t rank = host_missing(host);
     if (rank == host->base.size) return true;
@@ -207,7 +249,7 @@ static bool host_arrive(struct host *host, struct proto_error *error) {
         if (host_missing(host) == host->base.size) return true;
         cpu_pause();
     }
-    const double start_s = now_s();
+    const double start_s = trainer_collective_now_s();
     double look_s = start_s + HOST_SLICE_MS * 1e-3;
     bool done = false;
     for (;;) {
@@ -216,7 +258,7 @@ static bool host_arrive(struct host *host, struct proto_error *error) {
             done = true;
             break;
         }
-        const double time_s = now_s();
+        const double time_s = trainer_collective_now_s();
         if (atomic_load(&segment->abort) != 0 || time_s >= look_s) {
             if (!host_look(host, error)) break;
             look_s = time_s + HOST_SLICE_MS * 1e-3;
@@ -227,7 +269,7 @@ static bool host_arrive(struct host *host, struct proto_error *error) {
         }
         event_sleep(segment, seen, HOST_SLICE_MS * 1e-3);
     }
-    host->base.waited_s += now_s() - start_s;
+    host->base.waited_s += trainer_collective_now_s() - start_s;
     return done;
 }
 
@@ -297,23 +339,90 @@ static void host_reduce_shard(struct host *host, size_t count, float scale) {
     }
 }
 
+static bool host_in(const struct host *host, float *shared, const float *data, size_t count,
+                    struct proto_error *error) {
+    return host->mover.in(host->mover.context, shared, data, count, error);
+}
+static bool host_out(const struct host *host, float *data, const float *shared, size_t count,
+                     struct proto_error *error) {
+    return host->mover.out(host->mover.context, data, shared, count, error);
+}
+
+static bool plain_move(void *context, float *to, const float *from, size_t count,
+                       struct proto_error *error) {
+    (void)context, (void)error;
+    if (count > 0) memmove(to, from, count * sizeof *to);
+    return true;
+}
+
 static bool host_all_reduce(struct trainer_collective *collective, float *data, size_t count,
                             float scale, struct proto_error *error) {
     struct host *host = host_of(collective);
     if (!host_begin(host, error)) return false;
-    if (host->base.size == 1) {
-        scale_block(data, count, scale);
-        return true;
-    }
     size_t at = 0;
     do {
         const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
         host->round++;
-        memcpy(host_vector(host, host->base.rank), data + at, chunk * sizeof *data);
-        if (!host_meet(host, HOST_ALL_REDUCE, 0, count, error)) return false;
+        if (!host_in(host, host_vector(host, host->base.rank), data + at, chunk, error) ||
+            !host_meet(host, HOST_ALL_REDUCE, 0, count, error))
+            return false;
         host_reduce_shard(host, chunk, scale);
-        if (!host_arrive(host, error)) return false;
-        memcpy(data + at, host_vector(host, 0), chunk * sizeof *data);
+        if (!host_arrive(host, error) ||
+            !host_out(host, data + at, host_vector(host, 0), chunk, error))
+            return false;
+        at += chunk;
+    } while (at < count);
+    return true;
+}
+
+static bool host_finish(struct trainer_collective *collective, struct proto_error *error) {
+    (void)collective, (void)error;
+    return true;  // whatever was started is done
+}
+
+// A rank adds its own piece only, over the copies of all in rank order, into copy 0: nobody else
+// reads that piece.
+static bool host_reduce_scatter(struct trainer_collective *collective, const float *data,
+                                float *shard, size_t count, float scale,
+                                struct proto_error *error) {
+    struct host *host = host_of(collective);
+    const uint32_t size = host->base.size;
+    const size_t piece_max = host->chunk / size;
+    if (!host_begin(host, error)) return false;
+    size_t at = 0;
+    do {
+        const size_t piece = count - at < piece_max ? count - at : piece_max;
+        host->round++;
+        for (uint32_t rank = 0; rank < size; rank++)
+            if (!host_in(host, host_vector(host, host->base.rank) + rank * piece,
+                         data + rank * count + at, piece, error))
+                return false;
+        if (!host_meet(host, HOST_REDUCE_SCATTER, 0, count, error)) return false;
+        const size_t mine = host->base.rank * piece;
+        float *sum = host_vector(host, 0) + mine;
+        for (uint32_t rank = 1; rank < size; rank++)
+            add_block(sum, host_vector(host, rank) + mine, piece);
+        scale_block(sum, piece, scale);
+        if (!host_out(host, shard + at, sum, piece, error)) return false;
+        at += piece;
+    } while (at < count);
+    return true;
+}
+
+static bool host_all_gather(struct trainer_collective *collective, const float *shard, float *data,
+                            size_t count, struct proto_error *error) {
+    struct host *host = host_of(collective);
+    if (!host_begin(host, error)) return false;
+    size_t at = 0;
+    do {
+        const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
+        host->round++;
+        if (!host_in(host, host_vector(host, host->base.rank), shard + at, chunk, error) ||
+            !host_meet(host, HOST_ALL_GATHER, 0, count, error))
+            return false;
+        for (uint32_t rank = 0; rank < host->base.size; rank++)
+            if (!host_out(host, data + rank * count + at, host_vector(host, rank), chunk, error))
+                return false;
         at += chunk;
     } while (at < count);
     return true;
@@ -328,11 +437,13 @@ static bool host_broadcast(struct trainer_collective *collective, float *data, s
     do {
         const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
         host->round++;
-        if (host->base.rank == root)
-            memcpy(host_vector(host, root), data + at, chunk * sizeof *data);
+        if (host->base.rank == root &&
+            !host_in(host, host_vector(host, root), data + at, chunk, error))
+            return false;
         if (!host_meet(host, HOST_BROADCAST, root, count, error)) return false;
-        if (host->base.rank != root)
-            memcpy(data + at, host_vector(host, root), chunk * sizeof *data);
+        if (host->base.rank != root &&
+            !host_out(host, data + at, host_vector(host, root), chunk, error))
+            return false;
         at += chunk;
     } while (at < count);
     return true;
@@ -406,12 +517,18 @@ static void host_close(struct trainer_collective *collective) {
 }
 
 static const struct trainer_collective_ops host_ops = {
-    .all_reduce = host_all_reduce,
+    .on_device = false,
+    .status = host_status,
+    .start = host_all_reduce,
+    .finish = host_finish,
+    .reduce_scatter = host_reduce_scatter,
+    .all_gather = host_all_gather,
     .sum = host_sum,
     .sum_u64 = host_sum_u64,
     .gather = host_gather,
     .broadcast = host_broadcast,
     .barrier = host_barrier,
+    .late = host_stalled,
     .abort = host_abort,
     .close = host_close,
 };
@@ -435,7 +552,20 @@ static bool host_enter(struct host *host, const struct trainer_collective_settin
     if (host->base.rank == 0)
         for (uint32_t rank = 0; rank < host->base.size; rank++)
             atomic_store(&host->segment->slots[rank].pid, pids[rank]);
-    return host_begin(host, error) && host_meet(host, HOST_JOIN, 0, settings->size, error);
+    if (!host_begin(host, error) || !host_meet(host, HOST_JOIN, 0, settings->size, error))
+        return false;
+    // all process ids are known now; from here on the list is only read
+    for (uint32_t rank = 0; rank < host->base.size; rank++) (void)peer_died(host, rank);
+    return true;
+}
+
+void trainer_collective_host_move(struct trainer_collective *collective,
+                                  const struct trainer_collective_mover *mover, void **memory,
+                                  size_t *bytes) {
+    struct host *host = host_of(collective);
+    host->mover = *mover;
+    *memory = host->segment;
+    *bytes = host->segment_bytes;
 }
 
 bool trainer_collective_host_open(const struct trainer_collective_settings *settings,
@@ -443,13 +573,14 @@ bool trainer_collective_host_open(const struct trainer_collective_settings *sett
                                   struct proto_error *error) {
     struct host *host = proto_alloc(sizeof *host, error);
     if (!host) return false;
+    // every rank has a piece of a chunk
     const size_t wanted =
-        settings->elements_max > HOST_SHARD_STEP ? settings->elements_max : HOST_SHARD_STEP;
+        settings->elements_max > TRAINER_RANKS_MAX ? settings->elements_max : TRAINER_RANKS_MAX;
     const size_t chunk = wanted < HOST_CHUNK_ELEMENTS ? wanted : HOST_CHUNK_ELEMENTS;
     host->base = (struct trainer_collective){&host_ops, settings->rank, settings->size, 0};
     host->chunk = (chunk + HOST_SHARD_STEP - 1) / HOST_SHARD_STEP * HOST_SHARD_STEP;
-    host->segment_bytes = sizeof *host->segment;
-    if (settings->size > 1) host->segment_bytes += 2 * settings->size * host->chunk * sizeof(float);
+    host->segment_bytes = sizeof *host->segment + 2 * settings->size * host->chunk * sizeof(float);
+    host->mover = (struct trainer_collective_mover){NULL, plain_move, plain_move};
     host->epoch = settings->epoch;
     host->deadline_s = settings->deadline_s;
     for (uint32_t rank = 0; rank < TRAINER_RANKS_MAX; rank++) host->peers[rank] = -1;

@@ -1,124 +1,92 @@
 // tests/trainer/collective_test.c - what ranks of one machine get from each other, and what they
-// hear when one of them dies, hangs, disagrees or gives up.
+// hear when one of them dies, hangs, disagrees or gives up: over the host's memory, and of a cpu
+// "device" through the thread of the staged kind.
 //
-// Oracle of the sums: a serial loop over the ranks in order, compared bit for bit. Ranks are forked
-// processes; what each found lies in memory shared with the test. alarm() bounds every case.
-#include "tests/check.h"
-
-#include "trainer/collective.h"
+// Oracle of the sums: a serial loop over the ranks in order, compared bit for bit.
+#include "tests/trainer/collective_world.h"
 
 #include <dirent.h>
-#include <pthread.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#define RANKS_MAX 4
-#define CASE_SECONDS_MAX 60
-
-struct finding {
-    bool opened, done;
-    uint64_t operations;
-    char text[768];
-};
-static struct finding *findings;  // [RANKS_MAX], shared
-
-struct plan {
-    uint32_t size;
-    uint64_t epoch;
-    size_t elements_max;
-    double deadline_s;
-    bool (*work)(struct trainer_collective *collective, uint32_t rank, struct proto_error *error);
-    uint32_t other_size_of_last;  // the last rank believes in that size, 0: no
-    bool other_epoch_of_last;
-};
-
-static char run_name[64];
-
-static double now_s(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static void rank_main(const struct plan *plan, uint32_t rank) {
-    struct proto_error error = {0};
-    struct trainer_collective *collective = NULL;
-    struct trainer_collective_settings settings = {.backend = "host",
-                                                   .name = run_name,
-                                                   .rank = rank,
-                                                   .size = plan->size,
-                                                   .epoch = plan->epoch,
-                                                   .elements_max = plan->elements_max,
-                                                   .deadline_s = plan->deadline_s};
-    const bool last = rank + 1 == plan->size;
-    if (last && plan->other_size_of_last) settings.size = plan->other_size_of_last;
-    if (last && plan->other_epoch_of_last) settings.epoch++;
-    findings[rank].opened = trainer_collective_open(&settings, &collective, &error);
-    findings[rank].done = findings[rank].opened && plan->work(collective, rank, &error);
-    snprintf(findings[rank].text, sizeof findings[rank].text, "%s", error.text);
-    trainer_collective_close(&collective);
-}
-
-static void ranks_start(const struct plan *plan, pid_t pids[static RANKS_MAX]) {
-    if (!findings)
-        findings = mmap(NULL, RANKS_MAX * sizeof *findings, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    memset(findings, 0, RANKS_MAX * sizeof *findings);
-    snprintf(run_name, sizeof run_name, "collective-test-%d", (int)getpid());
-    fflush(NULL);
-    for (uint32_t rank = 0; rank < plan->size; rank++) {
-        pids[rank] = fork();
-        if (pids[rank] != 0) continue;
-        alarm(CASE_SECONDS_MAX);
-        rank_main(plan, rank);
-        _exit(0);
-    }
-}
-static void ranks_wait(const struct plan *plan, const pid_t *pids) {
-    for (uint32_t rank = 0; rank < plan->size; rank++) waitpid(pids[rank], NULL, 0);
-}
-static void ranks_run(const struct plan *plan) {
-    pid_t pids[RANKS_MAX];
-    ranks_start(plan, pids);
-    ranks_wait(plan, pids);
-}
-
-// Numbers of very different size, so that another order of the sum gives other bits.
-static float number(uint32_t rank, size_t i) {
-    uint64_t x = (i + 1) * 0x9e3779b97f4a7c15ull + rank * 0xbf58476d1ce4e5b9ull;
-    x ^= x >> 29;
-    x *= 0x94d049bb133111ebull;
-    const double unit = (double)(x >> 40) / (1 << 24) - 0.5;
-    return (float)(unit * (double)(1ull << (x & 31)));
-}
+// The same promises hold for both.
+static const struct { const char *backend, *device; } kinds[] = {{"host", NULL}, {"staged", "cpu"}};
 
 static const size_t counts[] = {0, 1, 15, 16, 17, 1000, 4096, (1u << 20) + 12345};
 
+static bool same(const float *found, size_t i, float expected, const char *what,
+                 struct proto_error *error) {
+    return memcmp(&found[i], &expected, sizeof expected) == 0 ||
+           proto_fail(error, PROTO_FAILED, "%s: element %zu is %.9g, expected %.9g", what, i,
+                      (double)found[i], (double)expected);
+}
+
+static float sum_of(uint32_t size, size_t i, float scale) {
+    float sum = number(0, i);
+    for (uint32_t rank = 1; rank < size; rank++) sum += number(rank, i);
+    return sum * scale;
+}
+
+// In one piece, and in pieces of odd sizes that are all started before any is waited for.
 static bool sums_equal(struct trainer_collective *collective, uint32_t rank, uint32_t size,
-                       size_t count, struct proto_error *error) {
-    float *data = malloc((count + 1) * sizeof *data);
-    for (size_t i = 0; i < count; i++) data[i] = number(rank, i);
-    bool equal = trainer_collective_all_reduce(collective, data, count, 0.37f, error);
-    for (size_t i = 0; equal && i < count; i++) {
-        float sum = number(0, i);
-        for (uint32_t other = 1; other < size; other++) sum += number(other, i);
-        sum *= 0.37f;
-        equal = memcmp(&sum, &data[i], sizeof sum) == 0;
-        if (!equal)
-            proto_fail(error, PROTO_FAILED, "element %zu of %zu is %.9g, expected %.9g", i, count,
-                       (double)data[i], (double)sum);
-    }
-    free(data);
-    return equal;
+                       size_t count, bool pieces, struct proto_error *error) {
+    float *host = malloc((count + 1) * sizeof *host);
+    for (size_t i = 0; i < count; i++) host[i] = number(rank, i);
+    float *data = vector_new(host, count, error);
+    bool done =
+        data && (pieces || trainer_collective_all_reduce(collective, data, count, 0.37f, error));
+    const size_t piece = count / 5 + 3;
+    for (size_t at = 0; done && pieces && at < count; at += piece)
+        done = trainer_collective_start(collective, data + at,
+                                        count - at < piece ? count - at : piece, 0.37f, error);
+    done = done && (!pieces || trainer_collective_finish(collective, error)) &&
+           vector_read(host, data, count, error);
+    for (size_t i = 0; done && i < count; i++)
+        done = same(host, i, sum_of(size, i, 0.37f), "all_reduce", error);
+    vector_free(data);
+    free(host);
+    return done;
+}
+
+// Cut into shards, added, scaled, and put together again: the all-reduce in two halves.
+static bool shards_equal(struct trainer_collective *collective, uint32_t rank, uint32_t size,
+                         size_t count, struct proto_error *error) {
+    float *host = malloc((size * count + 1) * sizeof *host);
+    for (size_t i = 0; i < size * count; i++) host[i] = number(rank, i);
+    float *data = vector_new(host, size * count, error), *shard = vector_new(host, count, error);
+    bool done = data && shard &&
+                trainer_collective_reduce_scatter(collective, data, shard, count, 0.5f, error) &&
+                vector_read(host, shard, count, error);
+    for (size_t i = 0; done && i < count; i++)
+        done = same(host, i, sum_of(size, rank * count + i, 0.5f), "reduce_scatter", error);
+    done = done && trainer_collective_all_gather(collective, shard, data, count, error) &&
+           vector_read(host, data, size * count, error);
+    for (size_t i = 0; done && i < size * count; i++)
+        done = same(host, i, sum_of(size, i, 0.5f), "all_gather", error);
+    vector_free(data);
+    vector_free(shard);
+    free(host);
+    return done;
+}
+
+static bool broadcasts_equal(struct trainer_collective *collective, uint32_t rank, uint32_t root,
+                             struct proto_error *error) {
+    float host[100];
+    for (size_t i = 0; i < 100; i++) host[i] = number(rank, i);
+    float *data = vector_new(host, 100, error);
+    bool done = data && trainer_collective_broadcast(collective, data, 100, root, error) &&
+                vector_read(host, data, 100, error);
+    for (size_t i = 0; done && i < 100; i++)
+        done = same(host, i, number(root, i), "broadcast", error);
+    vector_free(data);
+    return done;
 }
 
 static bool all_operations(struct trainer_collective *collective, uint32_t rank, uint32_t size,
                            struct proto_error *error) {
     for (size_t i = 0; i < PROTO_COUNT(counts); i++)
-        if (!sums_equal(collective, rank, size, counts[i], error)) return false;
+        if (!sums_equal(collective, rank, size, counts[i], false, error) ||
+            !sums_equal(collective, rank, size, counts[i], true, error) ||
+            !shards_equal(collective, rank, size, counts[i] / size, error))
+            return false;
     double small[3] = {1.0 / (rank + 3), 1e16 * (rank + 1), -1e16}, sum[3] = {0};
     for (uint32_t other = 0; other < size; other++) {
         const double theirs[3] = {1.0 / (other + 3), 1e16 * (other + 1), -1e16};
@@ -136,13 +104,8 @@ static bool all_operations(struct trainer_collective *collective, uint32_t rank,
     for (uint32_t other = 0; other < size; other++)
         if (gathered[2 * other] != other || gathered[2 * other + 1] != other * 10.0)
             return proto_fail(error, PROTO_FAILED, "gathered of rank %u", other);
-    for (uint32_t root = 0; root < size; root++) {
-        float vector[100];
-        for (size_t i = 0; i < 100; i++) vector[i] = number(rank, i);
-        if (!trainer_collective_broadcast(collective, vector, 100, root, error)) return false;
-        for (size_t i = 0; i < 100; i++)
-            if (vector[i] != number(root, i)) return proto_fail(error, PROTO_FAILED, "broadcast");
-    }
+    for (uint32_t root = 0; root < size; root++)
+        if (!broadcasts_equal(collective, rank, root, error)) return false;
     return trainer_collective_barrier(collective, error);
 }
 
@@ -156,20 +119,23 @@ static bool work_all(struct trainer_collective *collective, uint32_t rank,
 }
 
 TEST(collective_gives_every_rank_the_sum_in_rank_order_bit_for_bit) {
-    for (uint32_t size = 1; size <= RANKS_MAX; size++) {
-        const struct plan plan = {.size = size,
-                                  .epoch = 1,
-                                  .elements_max = counts[PROTO_COUNT(counts) - 1],
-                                  .deadline_s = 30,
-                                  .work = work_all};
-        work_size = size;
-        ranks_run(&plan);
-        for (uint32_t rank = 0; rank < size; rank++) {
-            TEST_CASE(findings[rank].text);
-            CHECK(findings[rank].done);
+    for (size_t kind = 0; kind < PROTO_COUNT(kinds); kind++)
+        for (uint32_t size = 1; size <= RANKS_MAX; size++) {
+            const struct plan plan = {.size = size,
+                                      .epoch = 1,
+                                      .elements_max = counts[PROTO_COUNT(counts) - 1],
+                                      .deadline_s = 30,
+                                      .work = work_all,
+                                      .backend = kinds[kind].backend,
+                                      .device = kinds[kind].device};
+            work_size = size;
+            ranks_run(&plan);
+            for (uint32_t rank = 0; rank < size; rank++) {
+                TEST_CASE(findings[rank].text);
+                CHECK(findings[rank].done);
+            }
+            TEST_CASE("");
         }
-        TEST_CASE("");
-    }
 }
 
 // The same, and a vector larger than the shared buffers goes through in chunks.
@@ -216,10 +182,13 @@ TEST(collective_names_both_operations_on_every_rank_when_ranks_disagree) {
 
 static bool work_forever(struct trainer_collective *collective, uint32_t rank,
                          struct proto_error *error) {
-    static float vector[300000];
+    static float host[300000];
+    float *vector = vector_new(host, PROTO_COUNT(host), error);
     double small[4] = {0};
     for (;;) {
-        if (!trainer_collective_all_reduce(collective, vector, PROTO_COUNT(vector), 0.5f, error))
+        if (!vector || !trainer_collective_start(collective, vector, 100000, 0.5f, error) ||
+            !trainer_collective_start(collective, vector + 100000, 200000, 0.5f, error) ||
+            !trainer_collective_finish(collective, error))
             return false;
         if (!trainer_collective_sum(collective, small, 4, error)) return false;
         findings[rank].operations++;
@@ -234,13 +203,48 @@ static void wait_operations(uint32_t rank, uint64_t operations) {
 
 // At twenty moments between and inside operations; the others hear it at once and by name, and the
 // next attempt works.
+// More pieces than there are places for.
+static bool work_many(struct trainer_collective *collective, uint32_t rank,
+                      struct proto_error *error) {
+    float host[1000];
+    for (size_t i = 0; i < 1000; i++) host[i] = number(rank, i);
+    float *data = vector_new(host, 1000, error);
+    bool done = data != NULL;
+    for (size_t i = 0; done && i < 1000; i++)
+        done = trainer_collective_start(collective, data + i, 1, 1, error);
+    done = done && trainer_collective_finish(collective, error) &&
+           vector_read(host, data, 1000, error);
+    for (size_t i = 0; done && i < 1000; i++)
+        done = same(host, i, sum_of(2, i, 1), "a thousand pieces", error);
+    vector_free(data);
+    return done;
+}
+
+TEST(collective_takes_any_number_of_pieces) {
+    for (size_t kind = 0; kind < PROTO_COUNT(kinds); kind++) {
+        const struct plan plan = {.size = 2,
+                                  .epoch = 1,
+                                  .elements_max = 1000,
+                                  .deadline_s = 30,
+                                  .work = work_many,
+                                  .backend = kinds[kind].backend,
+                                  .device = kinds[kind].device};
+        ranks_run(&plan);
+        TEST_CASE(findings[0].text);
+        CHECK(findings[0].done && findings[1].done);
+        TEST_CASE("");
+    }
+}
+
 TEST(collective_ends_on_all_ranks_when_one_is_killed_at_any_moment) {
     for (uint32_t turn = 0; turn < 20; turn++) {
         struct plan plan = {.size = 3,
                             .epoch = 10 + turn,
                             .elements_max = 300000,
                             .deadline_s = 30,
-                            .work = work_forever};
+                            .work = work_forever,
+                            .backend = kinds[turn % 2].backend,
+                            .device = kinds[turn % 2].device};
         pid_t pids[RANKS_MAX];
         const uint32_t victim = turn % 3;
         ranks_start(&plan, pids);
@@ -403,14 +407,21 @@ TEST(collective_leaves_nothing_behind) {
 TEST(collective_refuses_an_unknown_kind_by_name) {
     struct proto_error error = {0};
     struct trainer_collective *collective = NULL;
-    const struct trainer_collective_settings settings = {
-        .backend = "nccl", .name = "x", .rank = 0, .size = 1, .deadline_s = 1};
+    struct trainer_collective_settings settings = {
+        .backend = "gloo", .name = "x", .rank = 0, .size = 1, .deadline_s = 1};
     CHECK(!trainer_collective_open(&settings, &collective, &error));
     CHECK_INT(error.status, PROTO_MISSING);
-    CHECK_HAS(error.text, "nccl");
+    CHECK_HAS(error.text, "gloo");
+    settings.backend = "nccl";
+    setenv("PIPELINE_NCCL_MODULE", "/nowhere.so", 1);
+    CHECK(!trainer_collective_open(&settings, &collective, &error));
+    CHECK_INT(error.status, PROTO_MISSING);
+    CHECK_HAS(error.text, "/nowhere.so");
+    unsetenv("PIPELINE_NCCL_MODULE");
 }
 
 TEST_MAIN(UNIT(collective_gives_every_rank_the_sum_in_rank_order_bit_for_bit),
+          UNIT(collective_takes_any_number_of_pieces),
           UNIT(collective_memory_is_bounded_by_the_chunk),
           UNIT(collective_names_both_operations_on_every_rank_when_ranks_disagree),
           UNIT(collective_ends_on_all_ranks_when_one_is_killed_at_any_moment),
