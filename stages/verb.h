@@ -32,6 +32,7 @@ int stage_status(int count, char **words);
 int stage_scale(int count, char **words);
 int stage_logs(int count, char **words);
 int stage_down(int count, char **words);
+int stage_plot(int count, char **words);     // stages/plot.c
 int stage_doctor(int count, char **words);   // stages/doctor.c
 int stage_version(int count, char **words);  // stages/version.c
 

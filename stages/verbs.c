@@ -52,6 +52,14 @@ static const char down_help[] =
     "\n"
     "  --now       leave at once, without a checkpoint\n"
     "  --run DIR   the run folder; default: the newest run of this user\n";
+static const char plot_help[] =
+    "Draws a run as SVG: how often the robot succeeded and how large the error was, over steps.\n"
+    "Reads metrics.jsonl, events.jsonl and eval/metrics.jsonl of the run folder, live runs too.\n"
+    "\n"
+    "  -o FILE          where to; default: stdout\n"
+    "  --results FILE   a results.json whose rows are shown beside the curves\n"
+    "\n"
+    "RUN is the run folder; default: the newest run of this user.\n";
 static const char doctor_help[] =
     "Says what this machine offers a run and what is missing for it: devices, libraries, data,\n"
     "disk, limits.\n";
@@ -65,8 +73,12 @@ static const struct stage_verb verbs[] = {
     {"scale", stage_scale, NULL, "loader=N [--run DIR]", "more or fewer loaders, live", scale_help},
     {"logs", stage_logs, NULL, "[STAGE] [-f] [--run DIR]", "what the stages wrote", logs_help},
     {"down", stage_down, NULL, "[--now] [--run DIR]", "stop a run with a checkpoint", down_help},
+    {"plot", stage_plot, NULL, "[RUN] [-o FILE.svg] [--results FILE]", "a picture of a run",
+     plot_help},
     {"check", NULL, "pipeline-loader", "FILE [--set key=value]... [--json]",
      "prove configuration, data and codec before training", NULL},
+    {"plan", NULL, "pipeline-trainer", "FILE [--set key=value]... [--json]",
+     "memory, disk and hours of a run before it runs", NULL},
     {"stats", NULL, "pipeline-loader", "DATA [--json]", "statistics of demonstrations", NULL},
     {"sample", NULL, "pipeline-loader", "DATA --episode NAME --step N [--json]",
      "one sample as the network sees it", NULL},
