@@ -3,8 +3,8 @@
 // tests/gpusim/fakes/abi_test compares every row of it with the real header where there is one.
 //
 // What is declared here is what tests/gpusim/fakes implements; nothing else can be called.
-#ifndef TESTS_GPUSIM_FAKES_CUDA_RUNTIME_API_H
-#define TESTS_GPUSIM_FAKES_CUDA_RUNTIME_API_H
+#ifndef TESTS_GPUSIM_FAKES_RUNTIME_API_H
+#define TESTS_GPUSIM_FAKES_RUNTIME_API_H
 
 #include <stddef.h>
 
