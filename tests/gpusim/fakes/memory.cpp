@@ -17,6 +17,7 @@ namespace gpusim {
 
 static constexpr size_t page_bytes = 4096;
 static constexpr size_t alignment_bytes = 256;  // of cudaMalloc
+static constexpr char edge = 0x5a;              // beside an allocation, within its pages
 
 using table = std::map<uintptr_t, allocation>;
 static table &devices() {
@@ -61,7 +62,8 @@ static bool map(size_t size_bytes, int device, allocation *a) {
         return false;
     }
     *a = {first + usable - inside, size_bytes, device, static_cast<char *>(mapping), whole};
-    memset(first, 0xff, usable);
+    memset(first, edge, usable);
+    memset(a->begin, 0xff, size_bytes);
     return true;
 }
 
@@ -70,7 +72,7 @@ static void check_edges(const allocation &a) {
     const char *first = a.mapping + page_bytes, *end = a.mapping + a.mapping_bytes - page_bytes;
     for (const char *p = first; p < end; p++) {
         if (p >= a.begin && p < a.begin + a.size_bytes) continue;
-        if (*p == char(0xff)) continue;
+        if (*p == edge) continue;
         fprintf(stderr, "gpusim: device memory of %zu bytes was written at byte %td of it\n",
                 a.size_bytes, p - a.begin);
         _Exit(GPUSIM_EXIT);
