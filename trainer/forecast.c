@@ -237,10 +237,11 @@ void trainer_forecast_free(struct trainer_forecast **forecast) {
 
 static double operation_s(const struct trainer_forecast *forecast, const struct operation *o,
                           const struct trainer_card *card) {
-    if (o->kind == MODEL_COUNTED_HOST) return card->launch_s + o->bytes / card->host_bandwidth;
     const double rate = forecast->recipe.precision == MODEL_F32 ? card->f32_flops
                         : o->flop >= TRAINER_CARD_LARGE_FLOP    ? card->large_flops
                                                                 : card->small_flops;
+    if (o->kind == MODEL_COUNTED_HOST) return card->launch_s + o->bytes / card->host_bandwidth;
+    if (card->whole_passes && o->phase != OPTIMISER) return o->flop / rate;
     const double rounding_s =
         o->rounding_bytes > 0 ? card->launch_s + o->rounding_bytes / card->bandwidth : 0;
     return card->launch_s + rounding_s + fmax(o->flop / rate, o->bytes / card->bandwidth);

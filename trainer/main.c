@@ -2,6 +2,7 @@
 // its ledger.
 #include "trainer/ledger.h"
 #include "trainer/loop.h"
+#include "trainer/verb_plan.h"
 
 #include "proto/json.h"
 
@@ -18,6 +19,7 @@
 static const char usage[] =
     "usage: pipeline-trainer --run DIR [--rank R] [--attempt A]\n"
     "       pipeline-trainer ledger verify RUN [--json]\n"
+    "       pipeline-trainer plan FILE [--set key=value]... [--json]\n"
     "\n"
     "Trains one rank of the run in DIR, which holds pipeline.toml, index.json and codec.json; its\n"
     "devices are trainer.devices, one rank each. `pipeline up` starts all ranks and loaders; by\n"
@@ -140,6 +142,7 @@ int main(int count, char **words) {
     const char *run = NULL;
     uint32_t rank = 0, attempt = 1;
     if (count > 1 && strcmp(words[1], "ledger") == 0) return ledger_main(count - 2, words + 2);
+    if (count > 1 && strcmp(words[1], "plan") == 0) return trainer_verb_plan(count - 1, words + 1);
     opterr = 0;
     for (int option; (option = getopt_long(count, words, "h", options, NULL)) != -1;) {
         if (option == 'h') return fputs(usage, stdout) < 0 ? PROTO_FAILED : PROTO_DONE;
