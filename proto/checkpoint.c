@@ -209,7 +209,11 @@ static bool state_parse(const json_t *json, struct proto_trainer_state *state,
         return proto_fail(error, PROTO_DAMAGED, "kernels has %zu bytes, at most %zu are known",
                           strlen(kernels), sizeof state->kernels - 1);
     snprintf(state->kernels, sizeof state->kernels, "%s", kernels);
-    return true;
+    // checkpoints from before there was fp16 have none of these
+    if (!json_object_get(json, "loss_scale")) return true;
+    return proto_json_real(json, "loss_scale", &state->loss_scale, error) &&
+           read_u64(json, "loss_scale_steps", &state->loss_scale_steps, error) &&
+           read_u64(json, "skipped_steps", &state->skipped_steps, error);
 }
 
 bool proto_checkpoint_state_read(const char *checkpoint, struct proto_trainer_state *state,

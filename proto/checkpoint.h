@@ -24,6 +24,9 @@ struct proto_trainer_state {
     uint32_t ranks, threads;
     uint64_t train_batch_size, gradient_accumulation_steps;
     char kernels[64];  // OpenBLAS kernel set and ours: bits are equal only on the same
+    // fp16: the loss scale (0: none), steps since it changed; steps that the optimiser skipped
+    double loss_scale;
+    uint64_t loss_scale_steps, skipped_steps;
 };
 
 // Everything that is written; tensors borrowed during the call. Small files are given as paths to

@@ -144,6 +144,8 @@
       "how ranks add their gradients: nccl for GPUs, host for CPUs")                               \
     X(collective, deadline_s, REAL, "600.0", 1, 86400, "", "s", FREE,                              \
       "a rank that is waited for longer counts as hung")                                           \
+    X(collective, bucket_mib, REAL, "25.0", 0.01, 65536, "", "MiB", NOTICE,                        \
+      "GPUs: gradients leave in pieces of this size during the backward pass")                     \
     X(collective, env, TABLE, "{}", 0, 0, "", "", FREE,                                            \
       "environment of the trainers: NCCL_DEBUG and the like")
 
