@@ -211,7 +211,7 @@ static bool protocol_set(struct session *session, struct proto_error *error) {
 }
 
 static bool journal_clear(const char *folder, struct proto_error *error) {
-    static const char *const names[] = {"episodes.jsonl", "results.json"};
+    static const char *const names[] = {"episodes.jsonl", "results.json", "videos"};
     for (size_t i = 0; i < PROTO_COUNT(names); i++) {
         char *path = proto_format(error, "%s/%s", folder, names[i]);
         const bool done = path && proto_folder_remove(path, error);
@@ -239,7 +239,11 @@ static bool session_open(struct session *session, struct proto_error *error) {
         !tasks_plan(session, error))
         return false;
     if (asked->restart && !journal_clear(asked->folder, error)) return false;
-    return evaluator_journal_open(asked->folder, session->results, &session->journal, error);
+    if (evaluator_journal_open(asked->folder, session->results, &session->journal, error))
+        return true;
+    // the journal's one PROTO_USAGE: its episodes are of something else
+    return asked->renew && error->status == PROTO_USAGE && journal_clear(asked->folder, error) &&
+           evaluator_journal_open(asked->folder, session->results, &session->journal, error);
 }
 
 static void session_close(struct session *session) {

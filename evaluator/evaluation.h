@@ -29,6 +29,7 @@ struct evaluator_evaluation {
     const char *checkpoint;    // as evaluator_policy_open takes it
     const char *folder;        // output; made when it is not there
     bool restart;              // throw away what the folder's journal has
+    bool renew;                // the same, where it is of another checkpoint or protocol
     const char *libero;        // root, "" by the rule
     const char *benchmark;     // suite
     const char *const *tasks;  // names, or one "trained" or "first:N"

@@ -72,6 +72,21 @@ static const char eval_help[] =
     "the\n"
     "  checkpoint was trained with; --config is noted.\n";
 
+static const char serve_help[] =
+    "Evaluates the checkpoints of a run, the newest first, in the end every one that\n"
+    "evaluator.every wants: `pipeline up` starts it as a stage; by hand it evaluates what is "
+    "there\n"
+    "and ends. Start states 0 to 9 choose RUN/best, those from 10 on are reported. What is "
+    "finished\n"
+    "is kept: the same command goes on, and several at once share the episodes.\n"
+    "\n"
+    "  --run DIR    the run folder; the configuration is its pipeline.toml\n"
+    "  --number N   of this evaluator (default 0)\n"
+    "  --check      only look whether there is all that evaluating needs\n"
+    "\n"
+    "Results are in DIR/eval/checkpoint-<step>, a line for each in DIR/eval/metrics.jsonl.\n"
+    "Exit code 1: some could not be evaluated.\n";
+
 static const struct evaluator_verb verbs[] = {
     {"eval", evaluator_verb_eval,
      "--checkpoint DIR [--tasks NAMES] [--controls] [--record_video] ... | diff A B |\n"
@@ -87,6 +102,8 @@ static const struct evaluator_verb verbs[] = {
      "--task NAME -o FILE [--episodes N] [--rows A:B] [--seed S] [--noise SD]\n"
      "           [--size PX] [--render auto|gpu|cpu] [--libero ROOT] | --list",
      "demonstrations of a task, made by a scripted expert", demos_help},
+    {"serve", evaluator_verb_serve, "--run DIR [--number N] [--check]",
+     "the checkpoints of a run, as training writes them", serve_help},
     {"doctor", evaluator_verb_doctor, "[--json] [--libero ROOT]",
      "what this machine offers the simulator, and what is missing", ""},
     {"version", evaluator_verb_version, "[--json]", "versions of this program and its libraries",

@@ -18,6 +18,7 @@ int evaluator_verb_env(int argc, char **argv);
 int evaluator_verb_eval(int argc, char **argv);
 int evaluator_verb_demos(int argc, char **argv);
 int evaluator_verb_replay(int argc, char **argv);
+int evaluator_verb_serve(int argc, char **argv);
 int evaluator_verb_version(int argc, char **argv);
 
 #endif

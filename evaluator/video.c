@@ -29,6 +29,7 @@ struct evaluator_video {
     struct evaluator_camera *camera;
     struct evaluator_audience audience;
     struct evaluator_movie *movies[ENVIRONMENTS_MAX];  // of the episodes under way
+    bool dropped;
     uint8_t drawn[SIDE * SIDE * 3], frame[(SIDE + BAR) * SIDE * 3];
 };
 
@@ -77,13 +78,12 @@ static bool finish(struct evaluator_video *video, const struct evaluator_episode
 
 static bool wants(void *context, const struct evaluator_episode *episode) {
     const struct evaluator_video *video = context;
-    return episode->pilot == EVALUATOR_POLICY &&
+    return !video->dropped && episode->pilot == EVALUATOR_POLICY &&
            episode->row - video->settings.row_first < video->settings.episodes;
 }
 
-static bool frame(void *context, const struct evaluator_episode *episode, uint32_t environment,
-                  enum evaluator_scene_end end, struct proto_error *error) {
-    struct evaluator_video *video = context;
+static bool shoot(struct evaluator_video *video, const struct evaluator_episode *episode,
+                  uint32_t environment, enum evaluator_scene_end end, struct proto_error *error) {
     struct evaluator_env *env = evaluator_simulation_env(video->simulation, environment);
     if (environment >= ENVIRONMENTS_MAX)
         return proto_fail(error, PROTO_USAGE, "videos of at most %d environments",
@@ -100,6 +100,21 @@ static bool frame(void *context, const struct evaluator_episode *episode, uint32
     if (!evaluator_movie_add(video->movies[environment], video->frame, error)) return false;
     return end == EVALUATOR_RUNNING ||
            finish(video, episode, environment, end == EVALUATOR_SUCCEEDED, error);
+}
+
+// Half a video is of no use to anybody: it goes, and so do those of the other environments.
+static bool drop(struct evaluator_video *video, const struct proto_error *error) {
+    if (!video->settings.dropped) return false;
+    video->dropped = true;
+    for (uint32_t i = 0; i < ENVIRONMENTS_MAX; i++) evaluator_movie_abandon(&video->movies[i]);
+    video->settings.dropped(video->settings.context, error);
+    return true;
+}
+
+static bool frame(void *context, const struct evaluator_episode *episode, uint32_t environment,
+                  enum evaluator_scene_end end, struct proto_error *error) {
+    struct evaluator_video *video = context;
+    return video->dropped || shoot(video, episode, environment, end, error) || drop(video, error);
 }
 
 // ---- open, enter, leave -------------------------------------------------------------------------
@@ -134,9 +149,11 @@ static bool enter(void *context, const struct evaluator_results_task *task,
     struct evaluator_video *video = context;
     video->task = task;
     video->simulation = simulation;
-    *audience = &video->audience;
-    return evaluator_camera_open(evaluator_simulation_world(simulation), video->render, SIDE, SIDE,
-                                 &video->camera, error);
+    *audience = video->dropped ? NULL : &video->audience;
+    return video->dropped ||
+           evaluator_camera_open(evaluator_simulation_world(simulation), video->render, SIDE, SIDE,
+                                 &video->camera, error) ||
+           drop(video, error);
 }
 
 void evaluator_video_close(struct evaluator_video **video) {

@@ -14,6 +14,10 @@ struct evaluator_video_settings {
     const char *render;  // of evaluator_camera_open
     uint32_t episodes;   // of the policy, from row_first on, of each task
     uint32_t row_first;
+    // Where it is set, a failure (a full disk) ends the videos and not the evaluation: it is told,
+    // once, and no more frames are drawn.
+    void (*dropped)(void *context, const struct proto_error *error);
+    void *context;
 };
 // PROTO_MISSING: this build has no encoder.
 PROTO_MUST_CHECK bool evaluator_video_open(const struct evaluator_video_settings *settings,

@@ -323,6 +323,19 @@ bool proto_checkpoint_check_file(const char *checkpoint, const char *name, uint6
     return done;
 }
 
+bool proto_checkpoint_file_hash(const char *checkpoint, const char *name, uint64_t *hash,
+                                struct proto_error *error) {
+    const json_t *listed = NULL, *entry = NULL;
+    json_t *json = state_json(checkpoint, error);
+    if (!json) return false;
+    const bool done = (proto_json_object(json, "files", &listed, error) &&
+                       proto_json_object(listed, name, &entry, error) &&
+                       proto_json_hex64(entry, "hash", hash, error)) ||
+                      proto_error_where(error, "%s/" CHECKPOINT_STATE_NAME, checkpoint);
+    json_decref(json);
+    return done;
+}
+
 bool proto_checkpoint_pin(const char *checkpoint, int *descriptor, struct proto_error *error) {
     struct stat pinned, named;
     char *path = proto_format(error, "%s/config.json", checkpoint);

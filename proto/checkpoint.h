@@ -71,6 +71,10 @@ PROTO_MUST_CHECK bool proto_checkpoint_check(const char *checkpoint, struct prot
 // trainer_state.json lists. *hash: xxh64 of the content, nullable. PROTO_DAMAGED, naming the file.
 PROTO_MUST_CHECK bool proto_checkpoint_check_file(const char *checkpoint, const char *name,
                                                   uint64_t *hash, struct proto_error *error);
+// The hash that trainer_state.json lists for a file, without a look at the file: names the content
+// that a checkpoint was written with.
+PROTO_MUST_CHECK bool proto_checkpoint_file_hash(const char *checkpoint, const char *name,
+                                                 uint64_t *hash, struct proto_error *error);
 
 // Pins a checkpoint for reading (evaluator): shared lock on its config.json until close.
 PROTO_MUST_CHECK bool proto_checkpoint_pin(const char *checkpoint, int *descriptor,
