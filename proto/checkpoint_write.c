@@ -90,7 +90,7 @@ static json_t *state_json(const struct proto_trainer_state *state, json_t *files
     proto_hex64(state->config_hash, config_hash);
     proto_hex64(state->index_hash, index_hash);
     proto_hex64(state->codec_hash, codec_hash);
-    return json_pack(
+    json_t *json = json_pack(
         "{s:i, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:O}",  //
         "format", CHECKPOINT_FORMAT, "step", (json_int_t)state->step, "cursor",
         (json_int_t)state->cursor, "ema_counter", (json_int_t)state->ema_counter, "seed", seed,
@@ -99,6 +99,15 @@ static json_t *state_json(const struct proto_trainer_state *state, json_t *files
         (json_int_t)state->threads, "train_batch_size", (json_int_t)state->train_batch_size,
         "gradient_accumulation_steps", (json_int_t)state->gradient_accumulation_steps, "kernels",
         state->kernels, "files", files);
+    const bool scaled =
+        !json || (json_object_set_new(json, "loss_scale", json_real(state->loss_scale)) == 0 &&
+                  json_object_set_new(json, "loss_scale_steps",
+                                      json_integer((json_int_t)state->loss_scale_steps)) == 0 &&
+                  json_object_set_new(json, "skipped_steps",
+                                      json_integer((json_int_t)state->skipped_steps)) == 0);
+    if (scaled) return json;
+    json_decref(json);
+    return NULL;
 }
 
 // Every file into the folder, trainer_state.json last.

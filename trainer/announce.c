@@ -24,7 +24,9 @@ bool trainer_announce_memory(const struct trainer_session *session,
     const double image = 3.0 * codec->image_height * codec->image_width;
     const double sample =
         image * codec->history * codec->camera_count + 4.0 * (codec->chunk + 3.0) * codec->width;
-    const double weights = 2 * 4 * parameters, optimiser = 3 * 4 * parameters;
+    // products read a rounded copy of 2 bytes
+    const double rounded = plan->precision == MODEL_F32 ? 0 : 2 * parameters;
+    const double weights = 2 * 4 * parameters + rounded, optimiser = 3 * 4 * parameters;
     const double copy = (plan->rank == 0 ? 4 : 1) * 4 * parameters;
     const double batches = sample * plan->batch_max * plan->window;
     const double total = weights + optimiser + copy + batches + (double)activations;
@@ -84,10 +86,13 @@ static void announce_data(const struct trainer_session *session) {
 void trainer_announce_run(const struct trainer_session *session) {
     const struct trainer_plan *plan = &session->plan;
     const bool cpu = strcmp(plan->device, "cpu") == 0;
+    const bool rounds = plan->precision != MODEL_F32;
     proto_link_say(session->link,
-                   "Distributed training: world_size=%u, rank=%u, device %s, %u thread%s, %s",
+                   "Distributed training: world_size=%u, rank=%u, device %s, %u thread%s, %s%s%s",
                    plan->ranks, plan->rank, plan->device, plan->threads,
-                   plan->threads == 1 ? "" : "s", model_backend_kernels(session->backend));
+                   plan->threads == 1 ? "" : "s", model_backend_kernels(session->backend),
+                   rounds ? ", products in " : "",
+                   rounds ? plan->config->trainer.mixed_precision : "");
     if (cpu && openblas_get_parallel() == OPENBLAS_OPENMP)
         proto_link_say(session->link,
                        "warning: OpenBLAS is its OpenMP variant, which is slow below our threads; "

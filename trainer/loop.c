@@ -16,6 +16,7 @@ struct step {
     double loss, rate;
     struct trainer_optimizer_report report;
     double data_wait_s[TRAINER_RANKS_MAX], collective_wait_s[TRAINER_RANKS_MAX];
+    double loss_scale;  // that the gradients were made with
     uint64_t ledger;
     bool stop;
 };
@@ -24,7 +25,8 @@ struct step {
 static bool micro_step(struct trainer_session *session, uint32_t micro, double *loss,
                        uint64_t *ledger, struct proto_error *error) {
     const struct trainer_plan *plan = &session->plan;
-    const float scale = 1.0f / (float)plan->accumulation;
+    const float scale = (float)session->state.scale.factor / (float)plan->accumulation;
+    const bool last = micro + 1 == plan->accumulation;
     struct trainer_wanted wanted;
     const struct proto_batch *batch = NULL;
     struct model_rdt_call call;
@@ -34,10 +36,11 @@ static bool micro_step(struct trainer_session *session, uint32_t micro, double *
         *ledger += proto_ledger_entry(wanted.first + i, batch->samples[i]);
         if (session->ids) session->ids[micro * plan->rank_batch + i] = batch->samples[i];
     }
-    const bool done =
-        trainer_intake_train(session->intake, batch, wanted.first, wanted.count, &call, error) &&
-        model_rdt_train(session->rdt, &call, session->state.weights, session->state.gradients,
-                        scale, &mean, error);
+    bool done =
+        trainer_intake_train(session->intake, batch, wanted.first, wanted.count, &call, error);
+    if (done && last) call.ready = trainer_buckets_ready(&session->buckets);
+    done = done && model_rdt_train(session->rdt, &call, session->state.weights,
+                                   session->state.gradients, scale, &mean, error);
     trainer_session_release(session);
     *loss += mean / plan->accumulation;
     return done;
@@ -89,6 +92,28 @@ static bool step_gather_ids(struct trainer_session *session, struct proto_error 
     return true;
 }
 
+// What becomes of the gradient, the same on all ranks: it and the loss are. fp16 skips a step whose
+// gradient is not finite; the rate waits with the optimiser, as in the official training.
+static bool step_apply(struct trainer_session *session, struct step *step,
+                       struct proto_error *error) {
+    struct trainer_state *state = &session->state;
+    struct trainer_scale *scale = &state->scale;
+    const bool finite = isfinite(step->loss);
+    step->loss_scale = scale->factor;
+    step->rate = trainer_schedule_rate(&session->schedule, state->step - scale->skipped);
+    if (finite && !trainer_optimizer_step_scaled(state->optimizer, state->weights, state->gradients,
+                                                 scale->factor, step->rate, &step->report, error))
+        return false;
+    if (!finite) step->report.grad_norm = NAN;
+    if (!trainer_scale_update(scale, step->report.finite, error)) return false;
+    if (!step->report.finite && session->plan.rank == 0)
+        proto_link_say(session->link,
+                       "step %" PRIu64 " is skipped: its gradient is too large for fp16 at loss "
+                       "scale %g; %g from here on (%" PRIu64 " skipped so far)",
+                       state->step + 1, step->loss_scale, scale->factor, scale->skipped);
+    return true;
+}
+
 static bool step_run(struct trainer_session *session, struct step *step,
                      struct proto_error *error) {
     const struct trainer_plan *plan = &session->plan;
@@ -101,18 +126,11 @@ static bool step_run(struct trainer_session *session, struct step *step,
         return false;
     for (uint32_t micro = 0; micro < plan->accumulation; micro++)
         if (!micro_step(session, micro, &loss, &step->ledger, error)) return false;
-    if (!trainer_state_reduce(state, session->collective, error) ||
+    if (!trainer_buckets_finish(&session->buckets, error) ||
         !step_exchange(session, loss, step, error) ||
         (session->ids && !step_gather_ids(session, error)))
         return false;
-    if (!isfinite(step->loss))
-        return proto_fail(error, PROTO_FAILED,
-                          "the loss is not finite any more; the newest checkpoint is whole. Lower "
-                          "trainer.learning_rate or trainer.max_grad_norm and resume");
-    step->rate = trainer_schedule_rate(&session->schedule, state->step);
-    if (!trainer_optimizer_step(state->optimizer, state->weights, state->gradients, step->rate,
-                                &step->report, error) ||
-        !model_backend_wait(session->backend, error))
+    if (!step_apply(session, step, error) || !model_backend_wait(session->backend, error))
         return false;
     state->step++;
     state->cursor += (uint64_t)plan->batch * plan->accumulation;
@@ -136,6 +154,8 @@ static bool step_record(struct trainer_session *session, const struct step *step
         .data_wait_s = step->data_wait_s,
         .collective_wait_s = step->collective_wait_s,
         .ranks = plan->ranks,
+        .loss_scale = session->state.scale.dynamic ? step->loss_scale : 0,
+        .skipped = session->state.scale.skipped,
         .ledger = step->ledger,
         .samples = session->all_ids,
         .sample_count = samples,
@@ -143,15 +163,18 @@ static bool step_record(struct trainer_session *session, const struct step *step
     return !session->metrics || trainer_metrics_append(session->metrics, &line, error);
 }
 
+// JSON has no infinity: what is not finite is null.
+static json_t *number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
+
 static void step_progress(struct trainer_session *session, const struct step *step) {
     const struct trainer_plan *plan = &session->plan;
     const uint64_t left = plan->steps - session->state.step;
     struct trainer_feed_counters feed = {0};
     trainer_feed_counters(session->feed, &feed);
     json_t *counters = json_pack(
-        "{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)session->state.step,
-        "max_steps", (json_int_t)plan->steps, "loss", step->loss, "learning_rate", step->rate,
-        "step_s", session->smooth_step_s, "samples_per_s",
+        "{s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)session->state.step,
+        "max_steps", (json_int_t)plan->steps, "loss", number(step->loss), "learning_rate",
+        step->rate, "step_s", session->smooth_step_s, "samples_per_s",
         (double)plan->batch * plan->accumulation / session->smooth_step_s, "eta_s",
         (double)left * session->smooth_step_s, "data_wait_s", step->data_wait_s[plan->rank],
         "collective_wait_s", step->collective_wait_s[plan->rank]);
@@ -161,6 +184,11 @@ static void step_progress(struct trainer_session *session, const struct step *st
                   "duplicates", (json_int_t)feed.duplicates, "damaged", (json_int_t)feed.damaged,
                   "loaders", (int)feed.loaders, "waiting", (int)feed.waiting);
     if (counters && leases) json_object_update(counters, leases);
+    if (counters && session->state.scale.dynamic) {
+        json_object_set_new(counters, "loss_scale", json_real(session->state.scale.factor));
+        json_object_set_new(counters, "skipped_steps",
+                            json_integer((json_int_t)session->state.scale.skipped));
+    }
     json_decref(leases);
     if (counters) proto_link_progress(session->link, session->done, counters);
 }

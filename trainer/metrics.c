@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,14 @@ PROTO_PRINTF(2, 3) static void put(struct trainer_metrics *metrics, const char *
     metrics->used += length > 0 && (size_t)length < left ? (size_t)length : 0;
 }
 
+// JSON has no infinity.
+static void put_number(struct trainer_metrics *metrics, const char *key, double value) {
+    if (isfinite(value))
+        put(metrics, ", \"%s\": %.17g", key, value);
+    else
+        put(metrics, ", \"%s\": null", key);
+}
+
 static void put_list(struct trainer_metrics *metrics, const char *key, const double *values,
                      uint32_t count) {
     put(metrics, ", \"%s\": [", key);
@@ -123,11 +132,16 @@ static void put_list(struct trainer_metrics *metrics, const char *key, const dou
 bool trainer_metrics_append(struct trainer_metrics *metrics,
                             const struct trainer_metrics_line *line, struct proto_error *error) {
     metrics->used = 0;
-    put(metrics,
-        "{\"step\": %" PRIu64 ", \"attempt\": %u, \"cursor\": %" PRIu64
-        ", \"loss\": %.17g, \"learning_rate\": %.17g, \"grad_norm\": %.17g, \"step_s\": %.17g",
-        line->step, line->attempt, line->cursor, line->loss, line->learning_rate, line->grad_norm,
-        line->step_s);
+    put(metrics, "{\"step\": %" PRIu64 ", \"attempt\": %u, \"cursor\": %" PRIu64, line->step,
+        line->attempt, line->cursor);
+    put_number(metrics, "loss", line->loss);
+    put_number(metrics, "learning_rate", line->learning_rate);
+    put_number(metrics, "grad_norm", line->grad_norm);
+    put_number(metrics, "step_s", line->step_s);
+    if (line->loss_scale > 0) {
+        put_number(metrics, "loss_scale", line->loss_scale);
+        put(metrics, ", \"skipped_steps\": %" PRIu64, line->skipped);
+    }
     put_list(metrics, "data_wait_s", line->data_wait_s, line->ranks);
     put_list(metrics, "collective_wait_s", line->collective_wait_s, line->ranks);
     put(metrics, ", \"samples_per_s\": %.17g, \"ledger\": \"%016" PRIx64 "\"", line->samples_per_s,

@@ -15,7 +15,10 @@ struct trainer_metrics;
 struct trainer_metrics_line {
     uint64_t step, cursor;  // steps done with this one; next position of the stream
     uint32_t attempt;
-    double loss, learning_rate, grad_norm, step_s, samples_per_s;
+    double loss, grad_norm;  // null in the file when not finite: a step that fp16 skipped
+    double learning_rate, step_s, samples_per_s;
+    double loss_scale;  // fp16, else 0: not written
+    uint64_t skipped;   // steps of the run up to here; with a loss scale
     const double *data_wait_s, *collective_wait_s;  // [ranks]
     uint32_t ranks;
     uint64_t ledger;

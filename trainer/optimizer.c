@@ -92,6 +92,19 @@ double trainer_ema_decay(const struct trainer_optimizer_settings *settings, uint
 bool trainer_optimizer_step(struct trainer_optimizer *optimizer, float *weights,
                             const float *gradients, double rate,
                             struct trainer_optimizer_report *report, struct proto_error *error) {
+    if (!trainer_optimizer_step_scaled(optimizer, weights, gradients, 1, rate, report, error))
+        return false;
+    return report->finite ||
+           proto_fail(error, PROTO_FAILED,
+                      "the gradient of optimiser step %llu is not finite; a lower learning_rate or "
+                      "max_grad_norm usually cures it",
+                      (unsigned long long)optimizer->step);
+}
+
+bool trainer_optimizer_step_scaled(struct trainer_optimizer *optimizer, float *weights,
+                                   const float *gradients, double scale, double rate,
+                                   struct trainer_optimizer_report *report,
+                                   struct proto_error *error) {
     const struct trainer_optimizer_settings *s = &optimizer->settings;
     const struct model_sum_squares squares = {
         .n = optimizer->elements, .x = gradients, .sum = optimizer->sum};
@@ -99,12 +112,9 @@ bool trainer_optimizer_step(struct trainer_optimizer *optimizer, float *weights,
     if (!model_sum_squares(optimizer->backend, &squares, error) ||
         !model_backend_download(optimizer->backend, &sum, optimizer->sum, sizeof sum, error))
         return false;
-    const double norm = sqrt(sum);
-    if (!isfinite(norm))
-        return proto_fail(error, PROTO_FAILED,
-                          "the gradient of optimiser step %llu is not finite; a lower "
-                          "learning_rate or max_grad_norm usually cures it",
-                          (unsigned long long)optimizer->step);
+    const double norm = sqrt(sum) / scale;
+    *report = (struct trainer_optimizer_report){.grad_norm = norm, .finite = isfinite(norm)};
+    if (!report->finite) return true;
     const double clip = s->max_grad_norm > 0 ? fmin(1, s->max_grad_norm / (norm + 1e-6)) : 1;
     const double decay = trainer_ema_decay(s, optimizer->ema_counter);
     const double n = (double)(optimizer->step + 1);
@@ -114,7 +124,7 @@ bool trainer_optimizer_step(struct trainer_optimizer *optimizer, float *weights,
                                       .v = optimizer->v,
                                       .g = gradients,
                                       .ema = optimizer->ema,
-                                      .gradient_scale = clip,
+                                      .gradient_scale = clip / scale,
                                       .rate = rate,
                                       .beta1 = s->beta1,
                                       .beta2 = s->beta2,
@@ -126,7 +136,7 @@ bool trainer_optimizer_step(struct trainer_optimizer *optimizer, float *weights,
     if (!model_adamw(optimizer->backend, &adamw, error)) return false;
     optimizer->step++;
     optimizer->ema_counter++;
-    *report = (struct trainer_optimizer_report){.grad_norm = norm, .ema_decay = decay};
+    report->ema_decay = decay;
     return true;
 }
 

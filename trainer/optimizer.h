@@ -38,9 +38,16 @@ PROTO_MUST_CHECK bool trainer_optimizer_start(struct trainer_optimizer *optimize
 struct trainer_optimizer_report {
     double grad_norm;  // before clipping
     double ema_decay;  // that was used
+    bool finite;       // is the norm? Else nothing was changed
 };
-// weights, gradients: device [elements]. PROTO_FAILED, with nothing changed, when the norm is not
-// finite. Allocates nothing.
+// weights, gradients: device [elements]; the gradients are `scale` times too large. Allocates
+// nothing.
+PROTO_MUST_CHECK bool trainer_optimizer_step_scaled(struct trainer_optimizer *optimizer,
+                                                    float *weights, const float *gradients,
+                                                    double scale, double rate,
+                                                    struct trainer_optimizer_report *report,
+                                                    struct proto_error *error);
+// The same with scale 1. PROTO_FAILED, with nothing changed, when the norm is not finite.
 PROTO_MUST_CHECK bool trainer_optimizer_step(struct trainer_optimizer *optimizer, float *weights,
                                              const float *gradients, double rate,
                                              struct trainer_optimizer_report *report,

@@ -20,6 +20,12 @@ static bool plan_file(const struct trainer_plan *plan, const char *name,
     return proto_run_path(plan->run, name, path, error);
 }
 
+// The option knows no other words.
+static enum model_precision plan_precision(const char *word) {
+    if (strcmp(word, "bf16") == 0) return MODEL_BF16;
+    return strcmp(word, "fp16") == 0 ? MODEL_FP16 : MODEL_F32;
+}
+
 static bool plan_devices(struct trainer_plan *plan, struct proto_error *error) {
     const struct proto_config *config = plan->config;
     const size_t ranks = config->trainer.devices.count;
@@ -36,6 +42,7 @@ static bool plan_devices(struct trainer_plan *plan, struct proto_error *error) {
                           "trainer.mixed_precision is \"%s\", a cpu rank computes in fp32: write "
                           "mixed_precision = \"no\"",
                           config->trainer.mixed_precision);
+    plan->precision = plan_precision(config->trainer.mixed_precision);
     if (config->trainer.threads > 0)
         plan->threads = (uint32_t)config->trainer.threads;
     else

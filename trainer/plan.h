@@ -19,7 +19,8 @@
 struct trainer_plan {
     char run[PROTO_PATH_MAX];  // folder
     uint32_t rank, ranks, attempt, threads;
-    const char *device;  // "cpu"; borrowed from config
+    const char *device;  // "cpu", "cuda:0"; borrowed from config
+    enum model_precision precision;
     struct proto_config *config;
     struct proto_index *index;
     struct proto_codec *codec;

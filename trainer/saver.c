@@ -61,6 +61,7 @@ static void saver_describe(struct trainer_saver *saver) {
 
 static struct proto_checkpoint saver_checkpoint(const struct trainer_saver *saver) {
     const struct trainer_plan *plan = saver->settings.plan;
+    const struct trainer_scale *scale = &saver->snapshot.scale;
     const size_t count = saver->settings.table->count;
     struct proto_checkpoint checkpoint = {
         .state = {.step = saver->snapshot.step,
@@ -74,7 +75,10 @@ static struct proto_checkpoint saver_checkpoint(const struct trainer_saver *save
                   .ranks = plan->ranks,
                   .threads = plan->threads,
                   .train_batch_size = plan->batch,
-                  .gradient_accumulation_steps = plan->accumulation},
+                  .gradient_accumulation_steps = plan->accumulation,
+                  .loss_scale = scale->dynamic ? scale->factor : 0,
+                  .loss_scale_steps = scale->good,
+                  .skipped_steps = scale->skipped},
         .config = saver->config,
         .codec_path = saver->codec_path,
         .statistics_path = saver->statistics_path,

@@ -24,6 +24,7 @@ static bool open_network(struct trainer_session *session, struct proto_error *er
     const struct model_vision_settings vision = trainer_plan_vision(plan);
     struct model_rdt_sizes sizes;
     if (!model_backend_open(plan->device, plan->threads, &session->backend, error) ||
+        !model_backend_precision(session->backend, plan->precision, error) ||
         !model_language_open(config->language.encoder, config->language.path,
                              (uint32_t)config->language.token_dim, &session->language, error) ||
         !trainer_plan_sizes(plan, session->language, &sizes, error) ||
@@ -33,6 +34,7 @@ static bool open_network(struct trainer_session *session, struct proto_error *er
     const struct model_rdt_plan network = {
         .batch_max = plan->batch_max, .lang_max = session->instructions.length, .training = true};
     if (!trainer_announce_memory(session, &sizes, &network, error)) return false;
+    model_backend_purpose(session->backend, "activations");
     if (!model_vision_open(session->backend, &vision, &session->vision, error) ||
         !model_rdt_open(session->backend, &sizes, &network, &session->rdt, error))
         return false;
@@ -90,21 +92,27 @@ static bool open_peers(struct trainer_session *session, struct proto_error *erro
     char *folder = realpath(plan->run, NULL);  // ranks may be given different names of it
     if (!folder) return proto_fail_errno(error, PROTO_USAGE, "%s", plan->run);
     const struct trainer_collective_settings collective = {
-        .backend = plan->config->collective.backend,
+        // a rank alone adds nothing
+        .backend = plan->ranks > 1 ? plan->config->collective.backend : "host",
         .name = folder,
         .rank = plan->rank,
         .size = plan->ranks,
         .epoch = plan->attempt,
         .elements_max = session->state.table->elements,
         .deadline_s = plan->config->collective.deadline_s,
+        .device = session->backend,
         .cancelled = session_cancelled,
         .context = session->link,
     };
     const bool done = trainer_feed_open(&feed, &session->feed, error) &&
                       trainer_collective_open(&collective, &session->collective, error);
     free(folder);
-    if (done) proto_link_on_stop_now(session->link, session_stop_now, session);
-    return done;
+    if (!done) return false;
+    trainer_buckets_open(&session->buckets, session->backend, session->collective,
+                         session->state.gradients, session->state.table->elements,
+                         plan->config->collective.bucket_mib);
+    proto_link_on_stop_now(session->link, session_stop_now, session);
+    return true;
 }
 
 // What the run has of steps that it is about to do anew: lines of metrics.jsonl are cut off,

@@ -5,6 +5,7 @@
 
 #include "model/sampler.h"
 #include "proto/link.h"
+#include "trainer/buckets.h"
 #include "trainer/collective.h"
 #include "trainer/feed.h"
 #include "trainer/intake.h"
@@ -27,6 +28,7 @@ struct trainer_session {
     struct trainer_schedule schedule;
     struct trainer_feed *feed;
     struct trainer_collective *collective;
+    struct trainer_buckets buckets;
     struct trainer_metrics *metrics;    // rank 0, else NULL
     struct trainer_saver *saver;        // rank 0, else NULL
     struct trainer_snapshot weights;    // the others: what ranks compare

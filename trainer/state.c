@@ -31,15 +31,16 @@ bool trainer_state_open(const struct trainer_plan *plan, struct model_backend *b
     memset(state, 0, sizeof *state);
     state->backend = backend;
     state->table = table;
+    state->scale = trainer_scale_start(plan->precision == MODEL_FP16);
+    model_backend_purpose(backend, "weights");
     state->weights = model_backend_alloc(backend, bytes, error);
-    if (!state->weights) return false;
+    if (!state->weights ||
+        !model_backend_parameters(backend, state->weights, table->elements, error))
+        return false;
+    model_backend_purpose(backend, "gradients");
     state->gradients = model_backend_alloc(backend, bytes, error);
     if (!state->gradients) return false;
-    // memory of a cpu device is the host's own
-    if (strcmp(plan->device, "cpu") != 0) {
-        state->staging = proto_alloc_array(table->elements, sizeof(float), error);
-        if (!state->staging) return false;
-    }
+    model_backend_purpose(backend, "AdamW and average");
     return trainer_optimizer_open(backend, &settings, table->elements, &state->optimizer, error);
 }
 
@@ -49,7 +50,6 @@ void trainer_state_close(struct trainer_state *state) {
         model_backend_free(state->backend, state->weights);
         model_backend_free(state->backend, state->gradients);
     }
-    free(state->staging);
     memset(state, 0, sizeof *state);
 }
 
@@ -127,7 +127,8 @@ bool trainer_state_resume(struct trainer_state *state, const struct trainer_plan
                 resume_read(state->table, checkpoint, moments, "exp_avg_sq.", host.v, error) &&
                 resume_read(state->table, checkpoint, "ema/model.safetensors", "", host.ema, error);
     if (done) {
-        const struct trainer_optimizer_state moved = {.step = header->step,
+        // a skipped step moved nothing
+        const struct trainer_optimizer_state moved = {.step = header->step - header->skipped_steps,
                                                       .ema_counter = header->ema_counter,
                                                       .m = host.m,
                                                       .v = host.v,
@@ -140,20 +141,9 @@ bool trainer_state_resume(struct trainer_state *state, const struct trainer_plan
     trainer_snapshot_free(&host);
     state->step = header->step;
     state->cursor = header->cursor;
+    state->scale = trainer_scale_restore(plan->precision == MODEL_FP16, header->loss_scale,
+                                         header->loss_scale_steps, header->skipped_steps);
     return done;
-}
-
-bool trainer_state_reduce(struct trainer_state *state, struct trainer_collective *collective,
-                          struct proto_error *error) {
-    const size_t elements = state->table->elements, bytes = elements * sizeof(float);
-    const float scale = 1.0f / (float)trainer_collective_size(collective);
-    if (trainer_collective_size(collective) == 1) return true;
-    if (!state->staging)
-        return model_backend_wait(state->backend, error) &&
-               trainer_collective_all_reduce(collective, state->gradients, elements, scale, error);
-    return model_backend_download(state->backend, state->staging, state->gradients, bytes, error) &&
-           trainer_collective_all_reduce(collective, state->staging, elements, scale, error) &&
-           model_backend_upload(state->backend, state->gradients, state->staging, bytes, error);
 }
 
 bool trainer_snapshot_new(size_t elements, bool whole, struct trainer_snapshot *snapshot,
@@ -182,6 +172,7 @@ bool trainer_snapshot_take(struct trainer_snapshot *snapshot, struct trainer_sta
                            struct proto_error *error) {
     snapshot->step = state->step;
     snapshot->cursor = state->cursor;
+    snapshot->scale = state->scale;
     if (!model_backend_download(state->backend, snapshot->weights, state->weights,
                                 state->table->elements * sizeof(float), error))
         return false;

@@ -8,19 +8,21 @@
 #include "trainer/collective.h"
 #include "trainer/optimizer.h"
 #include "trainer/plan.h"
+#include "trainer/scale.h"
 
 struct trainer_state {
     struct model_backend *backend;         // borrowed
     const struct model_parameters *table;  // borrowed
     float *weights, *gradients;            // device [table->elements]
     struct trainer_optimizer *optimizer;
-    uint64_t step, cursor;  // optimiser steps done, next position
-    float *staging;         // host [elements]; NULL where the host may follow device pointers
+    uint64_t step, cursor;  // steps done, also those that were skipped; next position
+    struct trainer_scale scale;
 };
 
 // The state as it was between two steps, on the host: what a checkpoint is written from.
 struct trainer_snapshot {
     uint64_t step, cursor, ema_counter;
+    struct trainer_scale scale;
     float *weights, *m, *v, *ema;  // [elements]
 };
 
@@ -40,11 +42,6 @@ PROTO_MUST_CHECK bool trainer_state_start(struct trainer_state *state,
 PROTO_MUST_CHECK bool trainer_state_resume(struct trainer_state *state,
                                            const struct trainer_plan *plan, const char *checkpoint,
                                            struct proto_trainer_state *header,
-                                           struct proto_error *error);
-
-// Gradients become the mean over ranks, on every rank.
-PROTO_MUST_CHECK bool trainer_state_reduce(struct trainer_state *state,
-                                           struct trainer_collective *collective,
                                            struct proto_error *error);
 
 PROTO_MUST_CHECK bool trainer_snapshot_new(size_t elements, bool whole,

@@ -24,6 +24,9 @@ static inline const char *in(const char *name) {
 
 static inline struct proto_trainer_state case_state(uint64_t step) {
     return (struct proto_trainer_state){
+        .loss_scale = 4096,
+        .loss_scale_steps = 17,
+        .skipped_steps = 3,
         .step = step,
         .cursor = 48 * step,
         .ema_counter = step,

@@ -97,6 +97,31 @@ TEST(metrics_numbers_read_back_bit_for_bit) {
     free(text);
 }
 
+// A step that fp16 skipped: its line is JSON all the same.
+TEST(metrics_of_a_skipped_step_are_null) {
+    char path[300];
+    size_t size = 0;
+    struct proto_error error = {0};
+    path_of(path);
+    struct trainer_metrics *metrics = metrics_open(path, 0, 0);
+    struct trainer_metrics_line line = line_of(1);
+    line.grad_norm = INFINITY;
+    line.loss = NAN;
+    line.loss_scale = 32768;
+    line.skipped = 2;
+    CHECK_OK(trainer_metrics_append(metrics, &line, &error), error);
+    trainer_metrics_close(&metrics);
+    char *text = text_of(path, &size);
+    json_t *object = proto_json_parse(text, size, &error);
+    CHECK_OK(object, error);
+    CHECK(json_is_null(json_object_get(object, "grad_norm")));
+    CHECK(json_is_null(json_object_get(object, "loss")));
+    CHECK(json_number_value(json_object_get(object, "loss_scale")) == 32768);
+    CHECK_INT(json_integer_value(json_object_get(object, "skipped_steps")), 2);
+    json_decref(object);
+    free(text);
+}
+
 // A kill can leave lines behind the checkpoint, and half a line.
 TEST(metrics_are_cut_back_to_the_checkpoint) {
     for (uint64_t step = 0; step <= 5; step++)
@@ -171,6 +196,6 @@ TEST(metrics_end_with_a_whole_line_when_the_disk_is_full) {
     metrics_fill(path, 3, 3);
 }
 
-TEST_MAIN(UNIT(metrics_numbers_read_back_bit_for_bit), UNIT(metrics_are_cut_back_to_the_checkpoint),
-          UNIT(metrics_refuse_a_damaged_line_by_name),
+TEST_MAIN(UNIT(metrics_numbers_read_back_bit_for_bit), UNIT(metrics_of_a_skipped_step_are_null),
+          UNIT(metrics_are_cut_back_to_the_checkpoint), UNIT(metrics_refuse_a_damaged_line_by_name),
           UNIT(metrics_end_with_a_whole_line_when_the_disk_is_full))

@@ -164,6 +164,60 @@ TEST(a_gradient_that_is_not_finite_changes_nothing) {
     fixture_close(&f);
 }
 
+// A power of two changes no digit.
+TEST(a_scaled_gradient_gives_the_bits_of_the_plain_one) {
+    struct proto_error error = {0};
+    static float results[2][N], g[N];
+    double norms[2];
+    for (int scaled = 0; scaled < 2; scaled++) {
+        struct fixture f;
+        const double scale = scaled ? 65536 : 1;
+        fixture_open(&f);
+        for (int step = 0; step < 3; step++) {
+            struct trainer_optimizer_report report;
+            for (int i = 0; i < N; i++) g[i] = (float)gradient(step, i) * (float)scale;
+            CHECK_OK(model_backend_upload(f.backend, f.gradients, g, sizeof g, &error), error);
+            CHECK_OK(trainer_optimizer_step_scaled(f.optimizer, f.weights, f.gradients, scale, 0.01,
+                                                   &report, &error),
+                     error);
+            CHECK(report.finite);
+            norms[scaled] = report.grad_norm;
+        }
+        CHECK_OK(model_backend_download(f.backend, results[scaled], f.weights, sizeof results[0],
+                                        &error),
+                 error);
+        fixture_close(&f);
+    }
+    CHECK(norms[0] == norms[1]);
+    CHECK(memcmp(results[0], results[1], sizeof results[0]) == 0);
+}
+
+// fp16 skips such a step: neither weights nor moments nor counters move.
+TEST(a_scaled_gradient_that_is_not_finite_is_reported) {
+    struct proto_error error = {0};
+    static float results[2][N], g[N];
+    for (int skips = 0; skips < 2; skips++) {
+        struct fixture f;
+        struct trainer_optimizer_report report = {.finite = true};
+        fixture_open(&f);
+        (void)take_step(&f, 0);
+        if (skips) {
+            g[3] = INFINITY;
+            CHECK_OK(model_backend_upload(f.backend, f.gradients, g, sizeof g, &error), error);
+            CHECK_OK(trainer_optimizer_step_scaled(f.optimizer, f.weights, f.gradients, 4, 0.01,
+                                                   &report, &error),
+                     error);
+            CHECK(!report.finite && !isfinite(report.grad_norm));
+        }
+        (void)take_step(&f, 1);
+        CHECK_OK(
+            model_backend_download(f.backend, results[skips], f.weights, sizeof results[0], &error),
+            error);
+        fixture_close(&f);
+    }
+    CHECK(memcmp(results[0], results[1], sizeof results[0]) == 0);
+}
+
 TEST(settings_are_refused_by_name) {
     struct proto_error error = {0};
     struct model_backend *backend = NULL;
@@ -180,4 +234,7 @@ TEST(settings_are_refused_by_name) {
 
 TEST_MAIN(UNIT(steps_are_the_published_algorithm), UNIT(a_restored_optimizer_goes_on_bit_for_bit),
           UNIT(decay_of_the_average_is_the_published_one),
-          UNIT(a_gradient_that_is_not_finite_changes_nothing), UNIT(settings_are_refused_by_name))
+          UNIT(a_gradient_that_is_not_finite_changes_nothing),
+          UNIT(a_scaled_gradient_gives_the_bits_of_the_plain_one),
+          UNIT(a_scaled_gradient_that_is_not_finite_is_reported),
+          UNIT(settings_are_refused_by_name))
