@@ -157,12 +157,15 @@
 
 #define PROTO_OPTIONS_EVALUATOR(X)                                                                 \
     X(evaluator, when, CHOICE, "\"auto\"", 0, 0, "never|during|after|auto", "", FREE,              \
-      "auto: during, unless it would share a device that has no room")                             \
+      "when checkpoints are rolled out; auto: during training, or after it on a GPU that trains, " \
+      "or never where the benchmark's files are missing")                                          \
     X(evaluator, workers, INTEGER, "1", 1, 64, "", "processes", FREE, "evaluator processes")       \
     X(evaluator, seed, INTEGER, "0", 0, 9007199254740991, "", "", FREE, "of the episodes")         \
     X(evaluator, benchmark, TEXT, "\"libero_90\"", 0, 0, "", "", FREE, "LIBERO suite")             \
     X(evaluator, tasks, LIST, "[\"trained\"]", 0, 0, "", "", FREE, "trained, first:N, or names")   \
     X(evaluator, episodes_per_task, INTEGER, "20", 1, 10000, "", "episodes", FREE, "per row set")  \
+    X(evaluator, controls, CHOICE, "\"best\"", 0, 0, "never|best|all", "", FREE,                   \
+      "open loop and blind on the same starts, of the best checkpoint or of all")                  \
     X(evaluator, max_steps, INTEGER, "200", 1, 100000, "", "steps", FREE,                          \
       "control steps of an episode")                                                               \
     X(evaluator, exec_horizon, INTEGER, "16", 1, 256, "", "steps", FREE,                           \
@@ -173,7 +176,8 @@
       "simulators whose queries form one batch of the policy")                                     \
     X(evaluator, record_video, BOOLEAN, "true", 0, 0, "", "", FREE, "H.264 video of episodes")     \
     X(evaluator, device, TEXT, "\"cuda:0\"", 0, 0, "", "", FREE, "where the policy runs")          \
-    X(evaluator, every, INTEGER, "1", 1, 100000, "", "checkpoints", FREE, "every n-th checkpoint")
+    X(evaluator, every, INTEGER, "1", 1, 100000, "", "checkpoints", FREE,                          \
+      "every n-th checkpoint, by checkpointing_period, and the last")
 
 #define PROTO_OPTIONS_LIBERO(X)                                                                    \
     X(libero, root, TEXT, "\"\"", 0, 0, "", "folder", FREE,                                        \
