@@ -1,4 +1,5 @@
-// trainer/collective_device.c - hands on to the host collective below.
+// trainer/collective_device.c - hands on to the host collective below. Part of the trainer and of
+// the NCCL module.
 #include "trainer/collective_device.h"
 
 #include <poll.h>
@@ -7,6 +8,12 @@
 
 #define LOOKS_AT_ONCE 200  // some tens of microseconds
 #define PAUSE_NS 50000
+
+double trainer_collective_now_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
 
 static struct trainer_collective_device *device_of(struct trainer_collective *collective) {
     return (struct trainer_collective_device *)collective;

@@ -93,12 +93,6 @@ static struct host *host_of(struct trainer_collective *collective) {
     return (struct host *)collective;
 }
 
-double trainer_collective_now_s(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static void cpu_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

@@ -171,7 +171,7 @@ static bool nccl_begin(struct nccl *nccl, const struct nccl_piece *piece,
     ncclResult_t code = ncclInternalError;
     const double start_s = now_s();
     if (nccl_group_ends(nccl, error) || !nccl_operation(nccl, piece->scale, &operation, error) ||
-        !cuda_check(cudaEventRecord(nccl->before, model_backend_stream(nccl->backend)),
+        !cuda_check(cudaEventRecord(nccl->before, nccl->backend->ops->stream(nccl->backend)),
                     "marking the queue", error) ||
         !cuda_check(cudaStreamWaitEvent(nccl->stream, nccl->before, 0),
                     "ordering NCCL behind the queue", error))
@@ -419,7 +419,8 @@ static bool nccl_library(uint32_t *version, struct proto_error *error) {
     return true;
 }
 
-const struct trainer_collective_module *pipeline_collective_module(void) {
+__attribute__((visibility("default"))) const struct trainer_collective_module *
+pipeline_collective_module(void) {
     static const struct trainer_collective_module module = {
         .version = TRAINER_COLLECTIVE_MODULE_VERSION,
         .ops_bytes = sizeof(struct trainer_collective_ops),
