@@ -42,3 +42,18 @@ function(pipeline_kernels name)
   target_compile_options(${name} PRIVATE -Xcompiler=-Wall,-Wextra
       -Xptxas=-warn-spills,-warn-lmem-usage $<$<BOOL:${PIPELINE_WERROR}>:-Werror=all-warnings>)
 endfunction()
+
+# pipeline_module(name sources... [LINK libraries...]): lib<name>.so, which the programs load at run
+# time (proto/module.h). It exports what its sources mark as visible and takes nothing from the
+# program that loads it. Libraries are found beside it, and in the build where they were linked from.
+function(pipeline_module name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  add_library(${name} MODULE ${arg_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE pipeline_flags ${arg_LINK})
+  target_compile_options(${name} PRIVATE -fvisibility=hidden)
+  target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL
+      $<$<NOT:$<BOOL:${PIPELINE_SANITIZE}>>:-Wl,--no-undefined>)
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX
+      LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib INSTALL_RPATH "$ORIGIN"
+      CUDA_RUNTIME_LIBRARY Shared CUDA_RESOLVE_DEVICE_SYMBOLS OFF)
+endfunction()
