@@ -2,13 +2,13 @@
 #include "proto/module.h"
 
 #include "proto/files.h"
+#include "proto/programs.h"
 
 #include <ctype.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #ifndef PIPELINE_LIBDIR
 #define PIPELINE_LIBDIR "lib"
@@ -22,13 +22,9 @@ static void module_variable(const char *name, char text[static 64]) {
 
 // The folder above the program's own: bin and lib lie side by side in it.
 static bool module_prefix(char prefix[static PROTO_PATH_MAX], struct proto_error *error) {
-    const ssize_t length = readlink("/proc/self/exe", prefix, PROTO_PATH_MAX - 1);
-    if (length < 0) return proto_fail_errno(error, PROTO_MISSING, "/proc/self/exe cannot be read");
-    prefix[length] = '\0';
-    for (int i = 0; i < 2; i++) {
-        char *end = strrchr(prefix, '/');
-        if (end) *end = '\0';
-    }
+    if (!proto_programs_folder(prefix, error)) return false;
+    char *end = strrchr(prefix, '/');
+    if (end) *end = '\0';
     return true;
 }
 

@@ -1,10 +1,10 @@
 // stages/doctor.c - `pipeline doctor`: what this machine offers a run, what would be missing, and
 // what to do about it. It looks and changes nothing.
 #include "proto/libero_root.h"
+#include "proto/probe.h"
+#include "proto/programs.h"
 #include "proto/run.h"
 #include "proto/words.h"
-#include "stages/probe.h"
-#include "stages/programs.h"
 #include "stages/verb.h"
 
 #include <glob.h>
@@ -122,7 +122,7 @@ static void look_at_programs(json_t *findings) {
     for (size_t i = 0; i < PROTO_COUNT(programs); i++) {
         char path[PROTO_PATH_MAX];
         struct proto_error error;
-        if (stage_programs_path(programs[i], path, &error) && access(path, X_OK) == 0)
+        if (proto_programs_path(programs[i], path, &error) && access(path, X_OK) == 0)
             note(findings, programs[i], NULL, "%s", path);
         else
             note(findings, programs[i], "build or install all programs together",
@@ -165,7 +165,7 @@ static void look_at_cuda(json_t *findings) {
 static void look_at_simulator(json_t *findings, const char *root) {
     struct proto_error error = {0};
     char *word = root[0] != '\0' ? proto_format(&error, "--libero=%s", root) : NULL;
-    json_t *answer = stage_probe_with("pipeline-evaluator", "doctor", word, &error);
+    json_t *answer = proto_probe_with("pipeline-evaluator", "doctor", word, &error);
     free(word);
     size_t i;
     json_t *finding;

@@ -5,9 +5,9 @@
 #include "proto/checkpoint.h"
 #include "proto/config.h"
 #include "proto/files.h"
+#include "proto/programs.h"
 #include "stages/client.h"
 #include "stages/lock.h"
-#include "stages/programs.h"
 #include "stages/supervisor.h"
 
 #include <stdio.h>
@@ -106,7 +106,7 @@ bool stage_up_run(const struct stage_up_settings *settings, int *code, struct pr
     struct up up = {.settings = settings, .lock = -1};
     char programs[PROTO_PATH_MAX];
     bool done = false;
-    if (!settings->programs && !stage_programs_folder(programs, error)) goto end;
+    if (!settings->programs && !proto_programs_folder(programs, error)) goto end;
     if (!proto_config_read(settings->file, settings->sets, settings->set_count, &up.config, error))
         goto end;
     if (!proto_config_check_machine(up.config, error)) goto end;

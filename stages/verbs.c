@@ -4,8 +4,8 @@
 
 #include "proto/config_docs.h"
 #include "proto/nearest.h"
+#include "proto/programs.h"
 #include "proto/run.h"
-#include "stages/programs.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -139,7 +139,7 @@ static int become(const struct stage_verb *verb, char **words, const char *only)
     char path[PROTO_PATH_MAX];
     char *help[] = {(char *)(uintptr_t)verb->program, (char *)(uintptr_t)verb->name,
                     (char *)(uintptr_t)only, NULL};
-    if (!stage_programs_path(verb->program, path, &error))
+    if (!proto_programs_path(verb->program, path, &error))
         return proto_error_print("pipeline", &error);
     words[0] = help[0];
     execv(path, only ? help : words);

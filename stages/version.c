@@ -1,9 +1,9 @@
 // stages/version.c - `pipeline version`: what a result depends on besides configuration and data:
 // this program, how it was compiled, and the libraries it runs with.
+#include "proto/probe.h"
 #include "proto/toml_shim.h"
 #include "proto/wire.h"
 #include "proto/words.h"
-#include "stages/probe.h"
 #include "stages/verb.h"
 
 #include <jansson.h>
@@ -50,7 +50,7 @@ static json_t *libraries(void) {
 // Takes over what a stage program says of its own libraries; it may have nothing to say.
 static void merge_program(json_t *versions, const char *program) {
     struct proto_error error;
-    json_t *answer = stage_probe(program, "version", &error);
+    json_t *answer = proto_probe(program, "version", &error);
     const char *key;
     json_t *value;
     // {"pipeline-loader": its version, "hdf5": ...}

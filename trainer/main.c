@@ -2,6 +2,7 @@
 // its ledger.
 #include "trainer/ledger.h"
 #include "trainer/loop.h"
+#include "trainer/verb_devices.h"
 #include "trainer/verb_plan.h"
 
 #include "proto/json.h"
@@ -20,6 +21,8 @@ static const char usage[] =
     "usage: pipeline-trainer --run DIR [--rank R] [--attempt A]\n"
     "       pipeline-trainer ledger verify RUN [--json]\n"
     "       pipeline-trainer plan FILE [--set key=value]... [--json]\n"
+    "       pipeline-trainer devices [--json]\n"
+    "       pipeline-trainer collective [--backend nccl] [--devices cuda:0,cuda:1] [--json]\n"
     "\n"
     "Trains one rank of the run in DIR, which holds pipeline.toml, index.json and codec.json; its\n"
     "devices are trainer.devices, one rank each. `pipeline up` starts all ranks and loaders; by\n"
@@ -132,6 +135,13 @@ static int train(const char *run, uint32_t rank, uint32_t attempt) {
     return code;
 }
 
+static const struct {
+    const char *name;
+    int (*run)(int count, char **words);
+} verbs[] = {{"plan", trainer_verb_plan},
+             {"devices", trainer_verb_devices},
+             {"collective", trainer_verb_collective}};
+
 int main(int count, char **words) {
     static const struct option options[] = {{"run", required_argument, NULL, 'r'},
                                             {"rank", required_argument, NULL, 'k'},
@@ -142,7 +152,8 @@ int main(int count, char **words) {
     const char *run = NULL;
     uint32_t rank = 0, attempt = 1;
     if (count > 1 && strcmp(words[1], "ledger") == 0) return ledger_main(count - 2, words + 2);
-    if (count > 1 && strcmp(words[1], "plan") == 0) return trainer_verb_plan(count - 1, words + 1);
+    for (size_t i = 0; count > 1 && i < PROTO_COUNT(verbs); i++)
+        if (strcmp(words[1], verbs[i].name) == 0) return verbs[i].run(count - 1, words + 1);
     opterr = 0;
     for (int option; (option = getopt_long(count, words, "h", options, NULL)) != -1;) {
         if (option == 'h') return fputs(usage, stdout) < 0 ? PROTO_FAILED : PROTO_DONE;

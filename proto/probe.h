@@ -1,20 +1,20 @@
-// stages/probe.h - asks a stage program beside this one a question and reads its JSON answer.
-#ifndef STAGES_PROBE_H
-#define STAGES_PROBE_H
+// proto/probe.h - asks a stage program beside this one a question and reads its JSON answer.
+#ifndef PROTO_PROBE_H
+#define PROTO_PROBE_H
 
 #include "proto/error.h"
 
 #include <jansson.h>
 
-#define STAGE_PROBE_MS 5000  // a program that takes longer is killed
+#define PROTO_PROBE_MS 5000  // a program that takes longer is killed
 
 // Runs `program verb --json` and parses what it prints, at most 64 KiB. NULL and *error: it is not
 // there (PROTO_MISSING), ended with another code than 0, took too long, or printed something else.
-PROTO_MUST_CHECK json_t *stage_probe(const char *program, const char *verb,
+PROTO_MUST_CHECK json_t *proto_probe(const char *program, const char *verb,
                                      struct proto_error *error);
 
 // The same with one more word, as "--libero=ROOT"; NULL: none.
-PROTO_MUST_CHECK json_t *stage_probe_with(const char *program, const char *verb, const char *word,
+PROTO_MUST_CHECK json_t *proto_probe_with(const char *program, const char *verb, const char *word,
                                           struct proto_error *error);
 
 #endif

@@ -1,10 +1,10 @@
-// stages/programs.c - see programs.h.
-#include "stages/programs.h"
+// proto/programs.c - see programs.h.
+#include "proto/programs.h"
 
 #include <string.h>
 #include <unistd.h>
 
-bool stage_programs_folder(char folder[static PROTO_PATH_MAX], struct proto_error *error) {
+bool proto_programs_folder(char folder[static PROTO_PATH_MAX], struct proto_error *error) {
     const ssize_t length = readlink("/proc/self/exe", folder, PROTO_PATH_MAX - 1);
     if (length < 0) return proto_fail_errno(error, PROTO_MISSING, "/proc/self/exe cannot be read");
     folder[length] = '\0';
@@ -15,9 +15,9 @@ bool stage_programs_folder(char folder[static PROTO_PATH_MAX], struct proto_erro
     return true;
 }
 
-bool stage_programs_path(const char *program, char path[static PROTO_PATH_MAX],
+bool proto_programs_path(const char *program, char path[static PROTO_PATH_MAX],
                          struct proto_error *error) {
     char folder[PROTO_PATH_MAX];
-    if (!stage_programs_folder(folder, error)) return false;
+    if (!proto_programs_folder(folder, error)) return false;
     return proto_run_path(folder, program, path, error);
 }

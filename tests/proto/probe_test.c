@@ -1,8 +1,8 @@
-// tests/stages/probe_test.c - a program that is asked answers, or the reason is told: absent, other
+// tests/proto/probe_test.c - a program that is asked answers, or the reason is told: absent, other
 // exit code, no JSON, too much, silence. The programs are scripts beside this test.
-#include "stages/probe.h"
+#include "proto/probe.h"
 
-#include "stages/programs.h"
+#include "proto/programs.h"
 #include "tests/check.h"
 
 #include <sys/stat.h>
@@ -14,7 +14,7 @@ static void script(char name[static 64], const char *body) {
     char path[PROTO_PATH_MAX];
     struct proto_error error = {0};
     snprintf(name, 64, "probe-test-%ld.sh", (long)getpid());
-    CHECK_OK(stage_programs_path(name, path, &error), error);
+    CHECK_OK(proto_programs_path(name, path, &error), error);
     FILE *file = fopen(path, "w");
     CHECK(file && fprintf(file, "#!/bin/sh\n%s\n", body) > 0 && fclose(file) == 0);
     CHECK(chmod(path, 0755) == 0);
@@ -23,7 +23,7 @@ static void script(char name[static 64], const char *body) {
 static void script_remove(const char *name) {
     char path[PROTO_PATH_MAX];
     struct proto_error error = {0};
-    CHECK_OK(stage_programs_path(name, path, &error), error);
+    CHECK_OK(proto_programs_path(name, path, &error), error);
     CHECK(unlink(path) == 0);
 }
 
@@ -31,7 +31,7 @@ TEST(probe_hands_over_the_answer) {
     char name[64];
     struct proto_error error = {0};
     script(name, "echo \"{\\\"verb\\\": \\\"$1\\\", \\\"flag\\\": \\\"$2\\\"}\"; echo noise >&2");
-    json_t *answer = stage_probe(name, "version", &error);
+    json_t *answer = proto_probe(name, "version", &error);
     script_remove(name);
     CHECK_OK(answer, error);
     CHECK_TEXT(json_string_value(json_object_get(answer, "verb")), "version");
@@ -54,7 +54,7 @@ TEST(probe_says_why_there_is_no_answer) {
         struct proto_error error = {0};
         TEST_CASE(wrong[i].name);
         script(name, wrong[i].body);
-        json_t *answer = stage_probe(name, "version", &error);
+        json_t *answer = proto_probe(name, "version", &error);
         script_remove(name);
         CHECK(answer == NULL);
         CHECK_HAS(error.text, wrong[i].says);
@@ -62,7 +62,7 @@ TEST(probe_says_why_there_is_no_answer) {
     }
     struct proto_error error = {0};
     TEST_CASE("absent");
-    CHECK(stage_probe("no-such-program", "version", &error) == NULL);
+    CHECK(proto_probe("no-such-program", "version", &error) == NULL);
     CHECK_INT(error.status, PROTO_MISSING);
 }
 
@@ -72,11 +72,11 @@ TEST(probe_does_not_wait_for_ever) {
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
     script(name, "exec sleep 100");
-    CHECK(stage_probe(name, "version", &error) == NULL);
+    CHECK(proto_probe(name, "version", &error) == NULL);
     clock_gettime(CLOCK_MONOTONIC, &end);
     script_remove(name);
     CHECK_HAS(error.text, "no answer in time");
-    CHECK(end.tv_sec - begin.tv_sec < STAGE_PROBE_MS / 1000 + 5);
+    CHECK(end.tv_sec - begin.tv_sec < PROTO_PROBE_MS / 1000 + 5);
 }
 
 TEST_MAIN(UNIT(probe_hands_over_the_answer), UNIT(probe_says_why_there_is_no_answer),

@@ -1,8 +1,8 @@
-// stages/probe.c - a child, a pipe and a deadline.
-#include "stages/probe.h"
+// proto/probe.c - a child, a pipe and a deadline.
+#include "proto/probe.h"
 
 #include "proto/json.h"
-#include "stages/programs.h"
+#include "proto/programs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static bool start(const char *program, const char *verb, const char *word, pid_t
     char *words[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)verb, "--json",
                      (char *)(uintptr_t)word, NULL};
     posix_spawn_file_actions_t actions;
-    if (!stage_programs_path(program, path, error)) return false;
+    if (!proto_programs_path(program, path, error)) return false;
     if (pipe2(ends, O_CLOEXEC) != 0) return proto_fail_errno(error, PROTO_EXHAUSTED, "no pipe");
     int failed = posix_spawn_file_actions_init(&actions);
     if (failed == 0) {
@@ -56,7 +56,7 @@ static bool start(const char *program, const char *verb, const char *word, pid_t
 
 // Everything until end of file or the deadline.
 static bool read_all(int answers, char *text, size_t *size_bytes, struct proto_error *error) {
-    const int64_t end_ms = now_ms() + STAGE_PROBE_MS;
+    const int64_t end_ms = now_ms() + PROTO_PROBE_MS;
     *size_bytes = 0;
     for (;;) {
         const int64_t left_ms = end_ms - now_ms();
@@ -74,11 +74,11 @@ static bool read_all(int answers, char *text, size_t *size_bytes, struct proto_e
     }
 }
 
-json_t *stage_probe(const char *program, const char *verb, struct proto_error *error) {
-    return stage_probe_with(program, verb, NULL, error);
+json_t *proto_probe(const char *program, const char *verb, struct proto_error *error) {
+    return proto_probe_with(program, verb, NULL, error);
 }
 
-json_t *stage_probe_with(const char *program, const char *verb, const char *word,
+json_t *proto_probe_with(const char *program, const char *verb, const char *word,
                          struct proto_error *error) {
     pid_t child;
     int answers, status = 0;
