@@ -6,6 +6,7 @@
 #include "evaluator/gl.h"
 #include "evaluator/guard.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,7 @@
 
 #include <mujoco/mujoco.h>
 
-// robosuite's scene and offscreen buffer; a larger picture makes the buffer larger.
-enum { GEOMS_MAX = 1000, FONT_SCALE = 150, BUFFER_WIDTH = 640, BUFFER_HEIGHT = 480 };
+enum { GEOMS_MAX = 1000, FONT_SCALE = 150 };  // robosuite's
 
 struct evaluator_camera {
     struct evaluator_gl *gl;
@@ -36,12 +36,11 @@ struct make {
 static void renderer_make(void *context) {
     const struct make *make = context;
     struct evaluator_camera *camera = make->camera;
-    const int width = (int)camera->width, height = (int)camera->height;
     mjv_makeScene(make->model, &camera->scene, GEOMS_MAX);
     mjr_makeContext(make->model, &camera->renderer, FONT_SCALE);
     camera->renderer_made = true;
-    mjr_resizeOffscreen(width > BUFFER_WIDTH ? width : BUFFER_WIDTH,
-                        height > BUFFER_HEIGHT ? height : BUFFER_HEIGHT, &camera->renderer);
+    // the buffer is cleared for each picture: it is no larger than that
+    mjr_resizeOffscreen((int)camera->width, (int)camera->height, &camera->renderer);
     mjr_setBuffer(mjFB_OFFSCREEN, &camera->renderer);
 }
 
@@ -135,6 +134,74 @@ static bool camera_unknown(const mjModel *model, const char *name, struct proto_
     return proto_fail(error, PROTO_USAGE, "the scene has no camera %.60s; it has %s", name, known);
 }
 
+// ---- what cannot be seen ------------------------------------------------------------------------
+
+// The four sides of a camera's view: planes through its position, unit normals pointing out.
+struct view {
+    float position[3], sides[4][3];
+};
+
+static struct view view_of(const mjvScene *scene, const mjrRect *viewport) {
+    const mjvGLCamera eye = mjv_averageCamera(&scene->camera[0], &scene->camera[1]);
+    const float half = 0.5f * (eye.frustum_top - eye.frustum_bottom) * (float)viewport->width /
+                       (float)viewport->height;
+    struct view view;
+    float right[3];
+    memcpy(view.position, eye.pos, sizeof view.position);
+    for (int i = 0; i < 3; i++) {
+        const int j = (i + 1) % 3, k = (i + 2) % 3;
+        right[i] = eye.forward[j] * eye.up[k] - eye.forward[k] * eye.up[j];
+    }
+    const struct {
+        const float *axis;
+        float edge, sign;  // where the side is on the near plane, and which way is out
+    } sides[4] = {{right, eye.frustum_center - half, -1},
+                  {right, eye.frustum_center + half, 1},
+                  {eye.up, eye.frustum_bottom, -1},
+                  {eye.up, eye.frustum_top, 1}};
+    for (int side = 0; side < 4; side++) {
+        const float length = hypotf(eye.frustum_near, sides[side].edge);
+        for (int i = 0; i < 3; i++)
+            view.sides[side][i] =
+                sides[side].sign *
+                (sides[side].axis[i] * eye.frustum_near - eye.forward[i] * sides[side].edge) /
+                length;
+    }
+    return view;
+}
+
+// Whether the sphere around a geom is wholly beyond one side of the view.
+static bool geom_unseen(const mjvGeom *geom, const struct view *view) {
+    const float radius = 1.001f * geom->modelrbound;  // the rest is room for rounding
+    for (int side = 0; side < 4; side++) {
+        float distance = 0;
+        for (int i = 0; i < 3; i++)
+            distance += view->sides[side][i] * (geom->pos[i] - view->position[i]);
+        if (distance > radius) return true;
+    }
+    return false;
+}
+
+// Takes away what is outside the view. libmujoco draws everything, and for a renderer in software
+// the vertices of a mesh outside the picture cost as much as of one inside. The picture stays the
+// same to the bit; with mirrors and shadows the unseen can be seen, and all is kept.
+static void scene_trim(mjvScene *scene, const mjrRect *viewport) {
+    for (int i = 0; i < scene->nlight; i++)
+        if (scene->lights[i].castshadow) return;
+    for (int i = 0; i < scene->ngeom; i++)
+        if (scene->geoms[i].reflectance > 0) return;
+    const struct view view = view_of(scene, viewport);
+    int kept = 0;
+    for (int i = 0; i < scene->ngeom; i++) {
+        const mjvGeom *geom = &scene->geoms[i];
+        const bool sized = geom->modelrbound > 0;  // planes, and what is no geom of the model
+        if (!sized || !geom_unseen(geom, &view)) scene->geoms[kept++] = *geom;
+    }
+    scene->ngeom = kept;
+}
+
+// ---- drawing ------------------------------------------------------------------------------------
+
 struct draw {
     struct evaluator_camera *camera;
     const mjModel *model;
@@ -152,6 +219,7 @@ static void draw_one(void *context) {
     view.fixedcamid = draw->id;
     mjv_updateScene(draw->model, draw->data, &camera->option, NULL, &view, mjCAT_ALL,
                     &camera->scene);
+    scene_trim(&camera->scene, &viewport);
     mjr_render(viewport, &camera->scene, &camera->renderer);
     mjr_readPixels(draw->rgb, NULL, viewport, &camera->renderer);
 }

@@ -84,13 +84,7 @@ TEST(camera_draws_what_the_official_environment_drew) {
     evaluator_camera_close(&before);
 }
 
-// A box of our own: no recorded data needed.
-static mjModel *box_model(void) {
-    static const char text[] =
-        "<mujoco><worldbody><light pos='0 0 3'/><camera name='agentview' pos='0 0 2'/>"
-        "<geom name='shown' group='1' type='box' size='.3 .3 .3' rgba='1 0 0 1'/>"
-        "<geom name='hidden' group='0' type='box' size='.3 .3 .3' pos='.6 0 0' rgba='0 1 0 1'/>"
-        "</worldbody></mujoco>";
+static mjModel *model_of(const char *text) {
     char words[512] = "";
     mjSpec *spec = mj_parseXMLString(text, NULL, words, sizeof words);
     if (!spec) fail_msg("%s", words);
@@ -98,6 +92,15 @@ static mjModel *box_model(void) {
     CHECK(model);
     mj_deleteSpec(spec);
     return model;
+}
+
+// A box of our own: no recorded data needed.
+static mjModel *box_model(void) {
+    return model_of(
+        "<mujoco><worldbody><light pos='0 0 3'/><camera name='agentview' pos='0 0 2'/>"
+        "<geom name='shown' group='1' type='box' size='.3 .3 .3' rgba='1 0 0 1'/>"
+        "<geom name='hidden' group='0' type='box' size='.3 .3 .3' pos='.6 0 0' rgba='0 1 0 1'/>"
+        "</worldbody></mujoco>");
 }
 
 TEST(camera_hides_collision_shapes_and_names_what_draws) {
@@ -124,6 +127,56 @@ TEST(camera_hides_collision_shapes_and_names_what_draws) {
     evaluator_camera_close(&camera);
     mj_deleteData(data);
     mj_deleteModel(model);
+}
+
+// Things all around a tilted camera, many across an edge of its view. `more` goes into the world.
+static mjModel *crowd_model(const char *more) {
+    static const char *const shapes[] = {"sphere' size='.2", "box' size='.2 .1 .3",
+                                         "capsule' size='.1 .2", "ellipsoid' size='.3 .1 .2"};
+    static char text[65536];
+    size_t used =
+        (size_t)snprintf(text, sizeof text,
+                         "<mujoco><statistic extent='5'/><asset><material name='mirror' "
+                         "reflectance='.5'/></asset><worldbody>"
+                         "<light pos='0 0 3' castshadow='false'/>"
+                         "<camera name='agentview' pos='.1 .2 0' euler='65 20 10' fovy='50'/>%s",
+                         more);
+    for (int i = 0; i < 343; i++) {
+        const int x = i % 7 - 3, y = i / 7 % 7 - 3, z = i / 49 - 3;
+        if (x == 0 && y == 0 && z == 0) continue;  // the camera is there
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 "<geom type='%s' pos='%d %d %d' euler='%d %d 0' group='1'"
+                                 " contype='0' conaffinity='0' rgba='.%d .%d .8 1'/>",
+                                 shapes[i % 4], x, y, z, 7 * i, 11 * i, 1 + i % 7, 1 + i % 9);
+    }
+    snprintf(text + used, sizeof text - used, "</worldbody></mujoco>");
+    return model_of(text);
+}
+
+static void crowd_draw(const char *more, uint8_t *rgb) {
+    struct proto_error error = {0};
+    struct evaluator_camera *camera = NULL;
+    mjModel *model = crowd_model(more);
+    mjData *data = mj_makeData(model);
+    mj_forward(model, data);
+    CHECK_OK(evaluator_camera_open_model(model, "cpu", SIDE, SIDE / 2, &camera, &error), error);
+    CHECK_OK(evaluator_camera_draw_data(camera, model, data, "agentview", rgb, &error), error);
+    evaluator_camera_close(&camera);
+    mj_deleteData(data);
+    mj_deleteModel(model);
+}
+
+// A mirror that nobody sees makes the camera draw everything: the picture is the same to the bit.
+TEST(camera_leaves_out_only_what_is_outside_the_view) {
+    static uint8_t trimmed[BYTES / 2], whole[BYTES / 2];
+    crowd_draw("", trimmed);
+    crowd_draw("<geom type='box' size='.001 .001 .001' pos='0 0 -50' material='mirror' group='1'/>"
+               "<geom type='box' size='.001 .001 .001' pos='0 0 50' material='mirror' group='1'/>",
+               whole);
+    CHECK_INT(levels_off(trimmed, whole, sizeof whole), 0);
+    size_t drawn = 0;
+    for (size_t i = 0; i < sizeof whole; i++) drawn += whole[i] != whole[0];
+    CHECK(drawn > sizeof whole / 2);
 }
 
 // Larger than libmujoco's buffer of 640x480: the corner over its edge is drawn too.
@@ -204,6 +257,7 @@ TEST(camera_in_two_threads_draws_the_same) {
 }
 
 TEST_MAIN(UNIT(camera_hides_collision_shapes_and_names_what_draws),
+          UNIT(camera_leaves_out_only_what_is_outside_the_view),
           UNIT(camera_grows_its_buffer_to_the_picture),
           UNIT(camera_without_a_gpu_says_what_was_tried),
           UNIT(camera_in_two_threads_draws_the_same),
