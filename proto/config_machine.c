@@ -24,9 +24,6 @@ static const struct absent {
     {"vision", "cache", "true", "this build keeps no frame features; pixels needs none", "false"},
     {"language", "encoder", "\"t5\"", "this build has no T5 encoder", "hash"},
     {"data", "image_aug", "true", "this build has no image augmentation", "false"},
-    {"evaluator", "when", "\"auto\"", "this build has no evaluator", "never"},
-    {"evaluator", "when", "\"during\"", "this build has no evaluator", "never"},
-    {"evaluator", "when", "\"after\"", "this build has no evaluator", "never"},
 };
 
 // False on lack of memory only.
@@ -38,6 +35,16 @@ static bool asks_for(const struct proto_config *config, const struct absent *row
     *asked = strcmp(value, row->value) == 0;
     free(value);
     return true;
+}
+
+static bool is_cuda(const char *device) {
+    bool cuda;
+    uint32_t number;
+    return proto_device_parse(device, &cuda, &number) && cuda;
+}
+
+static bool evaluates_on_cuda(const struct proto_config *config) {
+    return strcmp(config->evaluator.when, "never") != 0 && is_cuda(config->evaluator.device);
 }
 
 // " --set a.b=c" for every option that would have to change, into text.
@@ -53,6 +60,8 @@ static bool instead_print(const struct proto_config *config, bool cuda, char *te
             used += (size_t)snprintf(text + used, size - used,
                                      " --set model.preset=rdt-tiny --set model.pretrained=");
     }
+    if (evaluates_on_cuda(config))
+        used += (size_t)snprintf(text + used, size - used, " --set evaluator.device=cpu");
     for (size_t i = 0; i < PROTO_COUNT(absent); i++) {
         bool asked;
         if (!asks_for(config, &absent[i], &asked, error)) return false;
@@ -65,15 +74,23 @@ static bool instead_print(const struct proto_config *config, bool cuda, char *te
 
 static bool check_devices(const struct proto_config *config, struct proto_error *error) {
     const char *first = config->trainer.devices.items[0];
-    bool cuda;
-    uint32_t number;
     char instead[560];
-    if (!proto_device_parse(first, &cuda, &number) || !cuda) return true;
-    if (!instead_print(config, cuda, instead, sizeof instead, error)) return false;
+    if (!is_cuda(first)) return true;
+    if (!instead_print(config, true, instead, sizeof instead, error)) return false;
     proto_fail(error, PROTO_MISSING,
                "%s: this build has no CUDA. What runs here on cpu: pipelines/1task.toml, or%s",
                first, instead);
     return proto_config_place(config, "trainer", "devices", error);
+}
+
+// Where the policy of an evaluator runs; without evaluation nobody asks.
+static bool check_evaluator(const struct proto_config *config, struct proto_error *error) {
+    char instead[560];
+    if (!evaluates_on_cuda(config)) return true;
+    if (!instead_print(config, false, instead, sizeof instead, error)) return false;
+    proto_fail(error, PROTO_MISSING, "%s: this build has no CUDA. What runs instead:%s",
+               config->evaluator.device, instead);
+    return proto_config_place(config, "evaluator", "device", error);
 }
 
 static bool check_absent(const struct proto_config *config, struct proto_error *error) {
@@ -142,5 +159,5 @@ bool proto_config_check_machine(const struct proto_config *config, struct proto_
         return proto_config_place(config, "data", "path", error);
     }
     return check_devices(config, error) && check_absent(config, error) &&
-           check_pretrained(config, error);
+           check_evaluator(config, error) && check_pretrained(config, error);
 }

@@ -42,7 +42,7 @@ void stage_conduct_failure(struct stage_supervisor *supervisor, const struct pro
                               proto_json_string(error->where), "text",
                               proto_json_string(error->text)));
     }
-    if (supervisor->phase == STAGE_INDEXING) supervisor->phase = STAGE_CLOSING;
+    if (supervisor->phase <= STAGE_CHECKING) supervisor->phase = STAGE_CLOSING;
     if (supervisor->phase < STAGE_STOPPING) supervisor->phase = STAGE_STOPPING;
     if (supervisor->asked_mode < PROTO_STOP_CHECKPOINT)
         supervisor->asked_mode = PROTO_STOP_CHECKPOINT;
@@ -59,24 +59,30 @@ void stage_conduct_stop(struct stage_supervisor *supervisor, enum proto_stop mod
     stage_event(supervisor, "stop",
                 json_pack("{s:s, s:s}", "reason", reason, "mode", proto_stop_name(mode)));
     stage_console_say(&supervisor->console, "supervisor", "%s: %s", reason,
-                      mode == PROTO_STOP_NOW ? "everything leaves at once, without a checkpoint"
+                      supervisor->phase == STAGE_EVALUATING
+                          ? "evaluators leave; the episodes that they finished are kept"
+                      : mode == PROTO_STOP_NOW ? "everything leaves at once, without a checkpoint"
                       : code == PROTO_INTERRUPTED
                           ? "finishing the step and writing a checkpoint; once more: at once"
                           : "finishing the step and writing a checkpoint");
-    if (supervisor->phase == STAGE_INDEXING) supervisor->phase = STAGE_CLOSING;
+    if (supervisor->phase <= STAGE_CHECKING) supervisor->phase = STAGE_CLOSING;
     if (supervisor->phase < STAGE_STOPPING) supervisor->phase = STAGE_STOPPING;
 }
 
-void stage_conduct_scale(struct stage_supervisor *supervisor, uint32_t loaders) {
-    stage_event(supervisor, "scale",
-                json_pack("{s:s, s:i, s:i}", "stage", "loader", "from",
-                          (int)supervisor->loader_target, "to", (int)loaders));
-    stage_console_say(&supervisor->console, "supervisor", "loaders: %u -> %u",
-                      supervisor->loader_target, loaders);
-    supervisor->loader_target = loaders;
+void stage_conduct_scale(struct stage_supervisor *supervisor, enum stage_role role,
+                         uint32_t count) {
+    const char *name = stage_role_name(role);
+    uint32_t *target =
+        role == STAGE_LOADER ? &supervisor->loader_target : &supervisor->evaluator_target;
+    stage_event(
+        supervisor, "scale",
+        json_pack("{s:s, s:i, s:i}", "stage", name, "from", (int)*target, "to", (int)count));
+    stage_console_say(&supervisor->console, "supervisor", "%ss: %u -> %u", name, *target, count);
+    *target = count;
 }
 
-// Counts a death of an index or loader and plans its restart, or ends the run.
+// Counts a death of anybody but a trainer and plans its restart, or ends the run; an evaluator is
+// given up instead.
 static void act_restart(struct stage_supervisor *supervisor, struct stage_process *process,
                         const struct death *death) {
     const uint64_t limit = (uint64_t)supervisor->run->config->supervisor.restart_limit;
@@ -98,7 +104,10 @@ static void act_restart(struct stage_supervisor *supervisor, struct stage_proces
     if (!stage_deaths_note(&process->deaths, progressed, limit, &wait_ms)) {
         snprintf(more, sizeof more, "%u deaths in a row without progress", process->deaths.in_row);
         death_error(supervisor, process, death, more, &error);
-        stage_conduct_failure(supervisor, &error);
+        if (process->role == STAGE_EVALUATOR)
+            stage_evaluators_give_up(supervisor, process, &error);
+        else
+            stage_conduct_failure(supervisor, &error);
         return;
     }
     process->wake_ms = supervisor->now_ms + wait_ms;
@@ -159,6 +168,9 @@ static void act_spawn(struct stage_supervisor *supervisor, struct stage_process 
                        process->role == STAGE_TRAINER
                            ? json_pack("{s:i}", "attempt", (int)supervisor->attempt)
                            : NULL);
+        // it looks at the run when it starts; whether more will come it must be told
+        if (process->role == STAGE_EVALUATOR && supervisor->phase == STAGE_EVALUATING)
+            stage_evaluators_tell(supervisor, process);
         return;
     }
     process->state = STAGE_FAILED;
@@ -166,10 +178,17 @@ static void act_spawn(struct stage_supervisor *supervisor, struct stage_process 
     uint32_t wait_ms = 0;
     const uint64_t limit = (uint64_t)supervisor->run->config->supervisor.restart_limit;
     // a machine that is out of processes now may have some in a moment; a missing program is final
-    if (process->role != STAGE_LOADER || error.status != PROTO_EXHAUSTED ||
-        !stage_deaths_note(&process->deaths, false, limit, &wait_ms)) {
+    const bool again_later = (process->role == STAGE_LOADER || process->role == STAGE_EVALUATOR) &&
+                             error.status == PROTO_EXHAUSTED &&
+                             stage_deaths_note(&process->deaths, false, limit, &wait_ms);
+    if (!again_later) {
         proto_error_where(&error, "%s", name);
-        stage_conduct_failure(supervisor, &error);
+        if (process->role == STAGE_EVALUATOR)
+            stage_evaluators_give_up(supervisor, process, &error);
+        else if (process->role == STAGE_CHECK)
+            stage_evaluators_refuse(supervisor, &error);
+        else
+            stage_conduct_failure(supervisor, &error);
         return;
     }
     process->wake_ms = supervisor->now_ms + (wait_ms > 0 ? wait_ms : STAGE_RESTART_WAIT_MS_MIN);
@@ -180,7 +199,8 @@ static void act_ask(struct stage_supervisor *supervisor, struct stage_process *p
     enum proto_stop mode = PROTO_STOP_DRAIN;
     if (process->role == STAGE_TRAINER)
         mode = supervisor->phase == STAGE_STOPPING ? supervisor->asked_mode : PROTO_STOP_NOW;
-    if (process->role == STAGE_INDEX || supervisor->asked_mode == PROTO_STOP_NOW)
+    if (process->role == STAGE_INDEX || process->role == STAGE_CHECK ||
+        process->role == STAGE_EVALUATOR || supervisor->asked_mode == PROTO_STOP_NOW)
         mode = PROTO_STOP_NOW;
     const int64_t grace_ms = mode == PROTO_STOP_CHECKPOINT ? STAGE_CHECKPOINT_GRACE_MS
                              : mode == PROTO_STOP_DRAIN    ? STAGE_DRAIN_GRACE_MS
@@ -218,6 +238,16 @@ static void act(struct stage_supervisor *supervisor, struct stage_process *proce
         stage_conduct_failure(supervisor, &error);
         if (process->role == STAGE_TRAINER) supervisor->asked_mode = PROTO_STOP_NOW;
         return;
+    case STAGE_REFUSE:
+        death_error(supervisor, process, death, "", &error);
+        if (!process->failed) error.status = (enum proto_status)process->exit_code;
+        stage_evaluators_refuse(supervisor, &error);
+        return;
+    case STAGE_GIVE_UP:
+        death_error(supervisor, process, death, "", &error);
+        if (process->failed) proto_error_where(&error, "evaluator %u", process->number);
+        stage_evaluators_give_up(supervisor, process, &error);
+        return;
     }
 }
 
@@ -235,7 +265,12 @@ void stage_conduct_death(struct stage_supervisor *supervisor, struct stage_proce
     if (!signalled && code != 0 && process->failed) code = (int)process->failure.status;
     process->exit_code = signalled ? PROTO_FAILED : code;
     stage_death_text(signalled, code, text, sizeof text);
-    const struct death death = {stage_death(process->role, signalled, code), text, place};
+    enum stage_event event = stage_death(process->role, signalled, code);
+    // an evaluator is through when training is: before that, leaving is a death like any other
+    if (event == STAGE_LEFT && process->role == STAGE_EVALUATOR &&
+        supervisor->phase < STAGE_EVALUATING)
+        event = STAGE_STOPPED;
+    const struct death death = {event, text, place};
     const struct stage_rule rule = stage_rule(process->role, process->state, death.event);
     const bool expected = process->state == STAGE_DRAINING || death.event == STAGE_LEFT;
     stage_event_of(supervisor, process, expected ? "exit" : "death",
@@ -333,7 +368,17 @@ static void conduct_working(struct stage_supervisor *supervisor) {
         supervisor->started = true;
         if (supervisor->run->started) supervisor->run->started(supervisor->run->started_context);
     }
-    if (finished == supervisor->trainer_count) supervisor->phase = STAGE_CLOSING;
+    if (finished < supervisor->trainer_count) return;
+    supervisor->phase = STAGE_EVALUATING;
+    stage_evaluators_tell_all(supervisor);
+}
+
+static void conduct_checking(struct stage_supervisor *supervisor) {
+    struct stage_process *check = &supervisor->check;
+    if (check->finished || supervisor->evaluation == STAGE_EVALUATION_OFF)
+        conduct_start(supervisor);
+    else if (check->started_ms == 0 && check->state == STAGE_DONE)
+        stage_conduct(supervisor, check, STAGE_WANTED);
 }
 
 void stage_conduct_phase(struct stage_supervisor *supervisor) {
@@ -341,9 +386,12 @@ void stage_conduct_phase(struct stage_supervisor *supervisor) {
     switch (supervisor->phase) {
     case STAGE_INDEXING:
         if (index->finished)
-            conduct_start(supervisor);
+            supervisor->phase = STAGE_CHECKING;
         else if (index->pid == 0 && supervisor->now_ms >= index->wake_ms)
             stage_conduct(supervisor, index, STAGE_WANTED);
+        break;
+    case STAGE_CHECKING:
+        conduct_checking(supervisor);
         break;
     case STAGE_WORKING:
         conduct_working(supervisor);
@@ -351,6 +399,9 @@ void stage_conduct_phase(struct stage_supervisor *supervisor) {
     case STAGE_REGROUPING:
         if (conduct_trainers_gone(supervisor) && supervisor->now_ms >= supervisor->group_wake_ms)
             conduct_start(supervisor);
+        break;
+    case STAGE_EVALUATING:
+        if (stage_evaluators_settled(supervisor)) supervisor->phase = STAGE_CLOSING;
         break;
     case STAGE_STOPPING:
         conduct_starved(supervisor);
@@ -361,12 +412,14 @@ void stage_conduct_phase(struct stage_supervisor *supervisor) {
         break;
     }
     conduct_loaders(supervisor);
+    stage_evaluators_conduct(supervisor);
     bool alive = false;
     for (struct stage_process *p = stage_next(supervisor, NULL); p; p = stage_next(supervisor, p)) {
         conduct_deadline(supervisor, p);
         if (p->pid != 0) alive = true;
     }
-    if (supervisor->phase == STAGE_CLOSING && index->pid != 0)
-        stage_conduct(supervisor, index, STAGE_UNWANTED);
+    struct stage_process *first[] = {index, &supervisor->check};
+    for (size_t i = 0; supervisor->phase == STAGE_CLOSING && i < PROTO_COUNT(first); i++)
+        if (first[i]->pid != 0) stage_conduct(supervisor, first[i], STAGE_UNWANTED);
     if (supervisor->phase == STAGE_CLOSING && !alive) supervisor->phase = STAGE_ENDED;
 }

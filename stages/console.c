@@ -95,6 +95,10 @@ static size_t text_add(char text[static 256], size_t used, const char *format, .
     return length > 0 && (size_t)length < 256 - used ? used + (size_t)length : 255;
 }
 
+static void text_cut(char text[static 256], size_t used, unsigned columns) {
+    if (columns > 1 && used > columns - 1 && columns - 1 < 255) text[columns - 1] = '\0';
+}
+
 void stage_progress_text(const struct stage_progress *progress, unsigned columns,
                          char text[static 256]) {
     char eta[32];
@@ -115,24 +119,57 @@ void stage_progress_text(const struct stage_progress *progress, unsigned columns
         stage_duration_text(progress->eta_s, eta);
         used = text_add(text, used, "  ETA %s", eta);
     }
-    if (columns > 1 && used > columns - 1 && columns - 1 < 255) text[columns - 1] = '\0';
+    if (progress->success[0] != '\0') used = text_add(text, used, "  %s", progress->success);
+    text_cut(text, used, columns);
 }
 
-static void console_draw(struct stage_console *console, int64_t now_ms) {
-    char text[256], line[288];
+bool stage_evaluation_text(const json_t *counters, const char *success, unsigned columns,
+                           char text[static 256]) {
+    char eta[32];
+    const json_t *step = json_object_get(counters, "evaluating");
+    const json_t *eta_s = json_object_get(counters, "eta_s");
+    const json_int_t waiting = json_integer_value(json_object_get(counters, "waiting"));
+    if (!json_is_integer(step)) return false;
+    size_t used = text_add(text, 0, "Evaluating checkpoint-%lld: %lld/%lld episodes",
+                           (long long)json_integer_value(step),
+                           (long long)json_integer_value(json_object_get(counters, "episode")),
+                           (long long)json_integer_value(json_object_get(counters, "episodes")));
+    if (waiting > 0) used = text_add(text, used, ", %lld more wait", (long long)waiting);
+    if (json_is_number(eta_s) && json_number_value(eta_s) >= 0) {
+        stage_duration_text(json_number_value(eta_s), eta);
+        used = text_add(text, used, "  ETA %s", eta);
+    }
+    if (success[0] != '\0') used = text_add(text, used, "  %s", success);
+    text_cut(text, used, columns);
+    return true;
+}
+
+static unsigned console_columns(const struct stage_console *console) {
     struct winsize size = {0};
-    if (console->terminal && ioctl(console->output, TIOCGWINSZ, &size) != 0) size.ws_col = 80;
-    stage_progress_text(&console->newest, console->terminal ? size.ws_col : 0, text);
+    if (!console->terminal) return 0;
+    return ioctl(console->output, TIOCGWINSZ, &size) == 0 ? size.ws_col : 80;
+}
+
+// One line of progress: redrawn on a terminal, else appended.
+static void console_put(struct stage_console *console, const char *text, int64_t now_ms) {
+    char line[288];
     const int length = console->terminal ? snprintf(line, sizeof line, "\r%s\033[K", text)
                                          : snprintf(line, sizeof line, "%s\n", text);
     console_write(console->output, line, (size_t)length);
     console->drawn = console->terminal;
-    console->shown_step = console->newest.step;
     console->shown_ms = now_ms;
+}
+
+static void console_draw(struct stage_console *console, int64_t now_ms) {
+    char text[256];
+    stage_progress_text(&console->newest, console_columns(console), text);
+    console_put(console, text, now_ms);
+    console->shown_step = console->newest.step;
 }
 
 void stage_console_progress(struct stage_console *console, const json_t *counters, int64_t now_ms) {
     if (!stage_progress_read(counters, &console->newest)) return;
+    snprintf(console->newest.success, sizeof console->newest.success, "%s", console->success);
     const struct stage_progress *newest = &console->newest;
     const bool first = console->shown_ms == 0;
     if (!first && newest->step == console->shown_step) return;
@@ -148,6 +185,18 @@ void stage_console_progress(struct stage_console *console, const json_t *counter
     if (!first && !far && !late) return;
     if (late && !first && console->wait_ms < STAGE_PROGRESS_WAIT_MS_MAX) console->wait_ms *= 2;
     console_draw(console, now_ms);
+}
+
+void stage_console_evaluation(struct stage_console *console, const json_t *counters,
+                              int64_t now_ms) {
+    char text[256];
+    const int64_t since_ms = now_ms - console->shown_ms;
+    if (console->shown_step != console->newest.step)
+        console_draw(console, now_ms);  // training's last
+    if (since_ms < (console->terminal ? STAGE_REDRAW_MS : console->wait_ms)) return;
+    if (!stage_evaluation_text(counters, console->success, console_columns(console), text)) return;
+    if (!console->terminal && console->wait_ms < STAGE_PROGRESS_WAIT_MS_MAX) console->wait_ms *= 2;
+    console_put(console, text, now_ms);
 }
 
 void stage_console_flush(struct stage_console *console) {

@@ -7,6 +7,8 @@
 
 #include "proto/error.h"
 
+#include "stages/scores.h"
+
 #include <jansson.h>
 #include <stdint.h>
 
@@ -20,6 +22,7 @@
 struct stage_progress {
     uint64_t step, max_steps;
     double loss, step_s, samples_per_s, eta_s;
+    char success[STAGE_SCORES_TEXT_BYTES];  // how often the robot succeeds; "": not known
 };
 
 struct stage_console {
@@ -29,6 +32,7 @@ struct stage_console {
     int64_t shown_ms, wait_ms;  // of the last plain line, to the next
     uint64_t shown_step;
     struct stage_progress newest;
+    char success[STAGE_SCORES_TEXT_BYTES];  // as it is to be shown from now on
 };
 
 // Lines go to `output` (1) and are appended to the file `log`.
@@ -39,14 +43,22 @@ void stage_console_say(struct stage_console *console, const char *source, const 
     PROTO_PRINTF(3, 4);
 // The newest counters of the trainer; draws when it is time.
 void stage_console_progress(struct stage_console *console, const json_t *counters, int64_t now_ms);
+// What an evaluator does, when training is over: its counters.
+void stage_console_evaluation(struct stage_console *console, const json_t *counters,
+                              int64_t now_ms);
 // Shows the newest progress if it was not shown yet, and leaves a whole line behind.
 void stage_console_flush(struct stage_console *console);
 void stage_console_close(struct stage_console *console);
 
-// "Steps: 12/300 [=>      ] loss 0.123  1.23 s/step  13.0 samples/s  ETA 0:05:54"; numbers that are
-// not known are left out. `columns` is the width that must not be passed, 0: any.
+// "Steps: 12/300 [=>      ] loss 0.123  1.23 s/step  13.0 samples/s  ETA 0:05:54  success 18/20 at
+// step 10 (best 18/20 at 10)"; numbers that are not known are left out. `columns` is the width that
+// must not be passed, 0: any.
 void stage_progress_text(const struct stage_progress *progress, unsigned columns,
                          char text[static 256]);
+// "Evaluating checkpoint-1750: 12/30 episodes, 3 more wait  ETA 0:01:20  success ..."; false: it
+// evaluates none.
+bool stage_evaluation_text(const json_t *counters, const char *success, unsigned columns,
+                           char text[static 256]);
 // False: there is no step in the counters.
 bool stage_progress_read(const json_t *counters, struct stage_progress *progress);
 

@@ -21,6 +21,24 @@ static const char *text_of(const json_t *message, const char *key) {
     return text ? text : "";
 }
 
+// What evaluation costs is seen in the trainer's steps; what evaluators do is shown when these are
+// done.
+static void hear_counters(struct stage_supervisor *supervisor, const struct stage_process *process,
+                          const json_t *counters) {
+    struct proto_error ignored = {0};
+    char metrics[PROTO_PATH_MAX];
+    struct stage_progress progress;
+    if (process->role == STAGE_EVALUATOR && supervisor->phase == STAGE_EVALUATING)
+        stage_console_evaluation(&supervisor->console, counters, supervisor->now_ms);
+    if (process->role != STAGE_TRAINER || process->number != 0) return;
+    if (!stage_progress_read(counters, &progress)) return;
+    if (progress.step > supervisor->best_step) supervisor->best_step = progress.step;
+    if (supervisor->evaluation == STAGE_EVALUATION_DURING &&
+        proto_run_path(supervisor->run->folder, "metrics.jsonl", metrics, &ignored))
+        stage_cost_look(&supervisor->cost, metrics, stage_evaluators_busy(supervisor));
+    stage_console_progress(&supervisor->console, counters, supervisor->now_ms);
+}
+
 static void hear_progress(struct stage_supervisor *supervisor, struct stage_process *process,
                           const json_t *message) {
     const json_t *done = json_object_get(message, "done");
@@ -35,27 +53,28 @@ static void hear_progress(struct stage_supervisor *supervisor, struct stage_proc
     if (!json_is_object(counters)) return;
     json_decref(process->counters);
     process->counters = json_incref(counters);
-    if (process->role != STAGE_TRAINER || process->number != 0) return;
-    struct stage_progress progress;
-    if (!stage_progress_read(counters, &progress)) return;
-    if (progress.step > supervisor->best_step) supervisor->best_step = progress.step;
-    stage_console_progress(&supervisor->console, counters, supervisor->now_ms);
+    hear_counters(supervisor, process, counters);
 }
 
-// An event of a stage gets who said it in front; a checkpoint is also remembered.
+// An event of a stage gets who said it in front; a checkpoint is also remembered, and
+// evaluators are told.
 static void hear_event(struct stage_supervisor *supervisor, struct stage_process *process,
                        const json_t *message) {
     const json_t *event = json_object_get(message, "event");
     const char *name = text_of(event, "event");
     if (name[0] == '\0') return;
     const json_t *step = json_object_get(event, "step");
-    if (strcmp(name, "checkpoint") == 0 && json_is_integer(step) && json_integer_value(step) >= 0) {
+    const bool checkpoint = process->role == STAGE_TRAINER && strcmp(name, "checkpoint") == 0;
+    if (checkpoint && json_is_integer(step) && json_integer_value(step) >= 0) {
         supervisor->checkpointed = true;
         supervisor->checkpoint_step = (uint64_t)json_integer_value(step);
     }
     json_t *fields = json_copy((json_t *)(uintptr_t)event);
     if (fields) json_object_del(fields, "event");
     stage_event_of(supervisor, process, name, fields);
+    // told when it stands in events.jsonl: what rotation takes away then was announced
+    if (checkpoint) stage_evaluators_tell_all(supervisor);
+    if (process->role == STAGE_EVALUATOR) stage_evaluators_event(supervisor, name, event);
 }
 
 // What a stage says over its line stands in its own log too, among what it printed.
@@ -145,6 +164,8 @@ bool stage_hear(struct stage_supervisor *supervisor, struct stage_process *proce
 static bool should_work(const struct stage_supervisor *supervisor,
                         const struct stage_process *process) {
     if (process->state != STAGE_RUNNING || !process->done_known) return false;
+    if (process->role == STAGE_EVALUATOR)
+        return json_is_integer(json_object_get(process->counters, "evaluating"));
     if (process->role != STAGE_LOADER) return true;
     if (supervisor->phase != STAGE_WORKING) return false;
     const json_t *held = json_object_get(process->counters, "held");
@@ -163,6 +184,8 @@ static int64_t stuck_after_ms(const struct stage_supervisor *supervisor,
                               const struct stage_process *process) {
     const int64_t least_ms =
         supervisor->run->stuck_ms > 0 ? supervisor->run->stuck_ms : STAGE_STUCK_MS;
+    if (process->role == STAGE_EVALUATOR && supervisor->run->stuck_ms == 0)
+        return STAGE_STUCK_EPISODE_MS;
     const struct stage_process *trainer = &supervisor->trainers[0];
     const json_t *step_s = json_object_get(trainer->counters, "step_s");
     const double steps = process->role == STAGE_LOADER ? 5.0 * supervisor->loader_target : 5.0;

@@ -94,7 +94,10 @@ bool stage_launch(struct stage_supervisor *supervisor, struct stage_process *pro
                   struct proto_error *error) {
     const struct stage_run *run = supervisor->run;
     const bool trainer = process->role == STAGE_TRAINER;
-    const char *name = trainer ? "pipeline-trainer" : "pipeline-loader";
+    static const char *const programs[STAGE_ROLES] = {"pipeline-loader", "pipeline-loader",
+                                                      "pipeline-trainer", "pipeline-evaluator",
+                                                      "pipeline-evaluator"};
+    const char *name = programs[process->role];
     char program[PROTO_PATH_MAX];
     char number[16], attempt[16], threads[48];
     const char *environment[ENVIRONMENT_MAX] = {"OPENBLAS_NUM_THREADS=1", NULL};
@@ -108,14 +111,17 @@ bool stage_launch(struct stage_supervisor *supervisor, struct stage_process *pro
         [STAGE_LOADER] = {name, "serve", "--run", run->folder, "--number", number, NULL},
         [STAGE_TRAINER] = {name, "--run", run->folder, "--rank", number, "--attempt", attempt,
                            NULL},
+        [STAGE_CHECK] = {name, "serve", "--run", run->folder, "--number", number, "--check", NULL},
+        [STAGE_EVALUATOR] = {name, "serve", "--run", run->folder, "--number", number, NULL},
     };
+    const bool reads_data = process->role == STAGE_INDEX || process->role == STAGE_LOADER;
     const int log = stage_log_open(supervisor, process, error);
     if (log < 0) return false;
     const struct stage_launch launch = {.program = program,
                                         .words = words[process->role],
                                         .environment = environment,
                                         .log = log,
-                                        .place = !trainer};
+                                        .place = reads_data};
     const bool done = stage_process_spawn(process, &launch, supervisor->now_ms, error);
     close(log);
     return done;

@@ -142,7 +142,9 @@ int stage_logs(int count, char **words) {
                 proto_run_path(run, "logs", logs.folder, &error) &&
                 logs_scan(&logs, logs.follow, &error);
     if (done && logs.count == 0 && !logs.follow) {
-        done = proto_fail(&error, PROTO_USAGE, "no log of %s; stages are index, loader, trainer",
+        done = proto_fail(&error, PROTO_USAGE,
+                          "no log of %s; stages are index, loader, "
+                          "trainer, evaluator",
                           logs.wanted ? logs.wanted : "any stage");
         proto_error_where(&error, "%s", logs.folder);
     }

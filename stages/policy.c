@@ -68,6 +68,42 @@ static const struct stage_rule rules[STAGE_ROLES][STAGE_STATES][STAGE_EVENTS] = 
                           SAME(FAILED, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING),
                           SAME(FAILED, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING)},
     },
+    // The check says its answer once: nothing is tried again.
+    [STAGE_CHECK] = {
+        [STAGE_STARTING] = {SAME(STARTING, NOTHING), SAME(RUNNING, NOTHING), SAME(STARTING, KILL),
+                            SAME(DRAINING, ASK), SAME(DONE, FINISH), SAME(FAILED, REFUSE),
+                            SAME(FAILED, REFUSE), SAME(FAILED, REFUSE), SAME(FAILED, REFUSE)},
+        [STAGE_RUNNING] = {SAME(RUNNING, NOTHING), SAME(RUNNING, NOTHING), SAME(RUNNING, KILL),
+                           SAME(DRAINING, ASK), SAME(DONE, FINISH), SAME(FAILED, REFUSE),
+                           SAME(FAILED, REFUSE), SAME(FAILED, REFUSE), SAME(FAILED, REFUSE)},
+        [STAGE_DRAINING] = {SAME(DRAINING, NOTHING), SAME(DRAINING, NOTHING), SAME(DRAINING, KILL),
+                            SAME(DRAINING, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
+                            SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING)},
+        [STAGE_DONE] = {SAME(STARTING, SPAWN), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
+                        SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
+                        SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING)},
+        [STAGE_FAILED] = {SAME(FAILED, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING),
+                          SAME(DONE, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING),
+                          SAME(FAILED, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING)},
+    },
+    // Exit 0 of an evaluator is the end of its work. Nothing that it does ends the run.
+    [STAGE_EVALUATOR] = {
+        [STAGE_STARTING] = {SAME(STARTING, NOTHING), SAME(RUNNING, NOTHING), SAME(STARTING, KILL),
+                            SAME(DRAINING, ASK), SAME(DONE, FINISH), SAME(FAILED, RESTART),
+                            SAME(FAILED, RESTART), SAME(FAILED, RESTART), SAME(DONE, GIVE_UP)},
+        [STAGE_RUNNING] = {SAME(RUNNING, NOTHING), SAME(RUNNING, NOTHING), SAME(RUNNING, KILL),
+                           SAME(DRAINING, ASK), SAME(DONE, FINISH), SAME(FAILED, RESTART),
+                           SAME(FAILED, RESTART), SAME(FAILED, RESTART), SAME(DONE, GIVE_UP)},
+        [STAGE_DRAINING] = {SAME(DRAINING, NOTHING), SAME(DRAINING, NOTHING), SAME(DRAINING, KILL),
+                            SAME(DRAINING, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
+                            SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING)},
+        [STAGE_DONE] = {SAME(STARTING, SPAWN), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
+                        SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING),
+                        SAME(DONE, NOTHING), SAME(DONE, NOTHING), SAME(DONE, NOTHING)},
+        [STAGE_FAILED] = {SAME(STARTING, SPAWN), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING),
+                          SAME(DONE, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING),
+                          SAME(FAILED, NOTHING), SAME(FAILED, NOTHING), SAME(FAILED, NOTHING)},
+    },
 };
 #undef SAME
 // clang-format on
@@ -76,9 +112,9 @@ struct stage_rule stage_rule(enum stage_role role, enum stage_state state, enum 
     return rules[role][state][event];
 }
 
-// Exit codes that no restart changes. A loader out of memory may find some the next time; a
-// trainer out of disk would lose the same steps again and again. The index runs once: whatever it
-// says is the answer.
+// Exit codes that no restart changes. A loader or evaluator out of memory may find some the next
+// time; a trainer out of disk would lose the same steps again and again. The index runs once:
+// whatever it says is the answer.
 enum stage_event stage_death(enum stage_role role, bool signalled, int code) {
     if (signalled) return stage_signal_is_fault(code) ? STAGE_FAULTED : STAGE_KILLED;
     switch (code) {
@@ -94,7 +130,7 @@ enum stage_event stage_death(enum stage_role role, bool signalled, int code) {
     case PROTO_REFUSED:
         return STAGE_FINAL;
     case PROTO_EXHAUSTED:
-        return role == STAGE_LOADER ? STAGE_KILLED : STAGE_FINAL;
+        return role == STAGE_LOADER || role == STAGE_EVALUATOR ? STAGE_KILLED : STAGE_FINAL;
     default:
         return role == STAGE_INDEX ? STAGE_FINAL : STAGE_KILLED;
     }
@@ -118,7 +154,8 @@ void stage_death_text(bool signalled, int code, char *text, size_t size_bytes) {
 }
 
 const char *stage_role_name(enum stage_role role) {
-    static const char *const names[STAGE_ROLES] = {"index", "loader", "trainer"};
+    static const char *const names[STAGE_ROLES] = {"index", "loader", "trainer", "evaluator-check",
+                                                   "evaluator"};
     return names[role];
 }
 

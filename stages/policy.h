@@ -3,7 +3,9 @@
 //
 // A loader's death costs nothing: it is started again, paced. A trainer's death ends the attempt of
 // the whole group. What can never work again (damaged data, wrong configuration) ends the run. A
-// fault (SIGSEGV and its like) twice at the same place of somebody's data is damaged data.
+// fault (SIGSEGV and its like) twice at the same place of somebody's data is damaged data. Whatever
+// becomes of an evaluator, training goes on; so whether there is anything that can be evaluated at
+// all is looked at by a check of its own before training starts.
 #ifndef STAGES_POLICY_H
 #define STAGES_POLICY_H
 
@@ -16,7 +18,14 @@
 #define STAGE_FAULT_PLACES_MAX 64
 #define STAGE_PLACE_BYTES 1024
 
-enum stage_role { STAGE_INDEX, STAGE_LOADER, STAGE_TRAINER, STAGE_ROLES };
+enum stage_role {
+    STAGE_INDEX,
+    STAGE_LOADER,
+    STAGE_TRAINER,
+    STAGE_CHECK,  // of the evaluator, once, between index and training
+    STAGE_EVALUATOR,
+    STAGE_ROLES
+};
 enum stage_state {
     STAGE_STARTING,
     STAGE_RUNNING,
@@ -46,6 +55,8 @@ enum stage_action {
     STAGE_RESTART_GROUP,  // the same for all trainers together, as a new attempt
     STAGE_FINISH,         // its work is complete
     STAGE_FAIL_RUN,       // the run ends with its error
+    STAGE_REFUSE,         // there is nothing to evaluate with: evaluator.when says what that means
+    STAGE_GIVE_UP,        // not started again; the run goes on without it
 };
 struct stage_rule {
     enum stage_state next;

@@ -22,8 +22,8 @@ void stage_process_init(struct stage_process *process, enum stage_role role, uin
 }
 
 void stage_process_name(const struct stage_process *process, char text[static 32]) {
-    if (process->role == STAGE_INDEX)
-        snprintf(text, 32, "index");
+    if (process->role == STAGE_INDEX || process->role == STAGE_CHECK)
+        snprintf(text, 32, "%s", stage_role_name(process->role));
     else
         snprintf(text, 32, "%s %u", stage_role_name(process->role), process->number);
 }

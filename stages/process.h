@@ -43,6 +43,7 @@ struct stage_process {
     bool stuck;       // alive without progress, and said so
 
     bool finished;  // its work is complete
+    bool given_up;  // it is not started again in this life of the supervisor
     int exit_code;  // of the last death
 
     enum proto_stop asked;

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 static const char *phase_name(enum stage_phase phase) {
-    static const char *const names[] = {"indexing", "training", "restarting trainers",
-                                        "stopping", "closing",  "ended"};
+    static const char *const names[] = {"indexing",   "checking the evaluator",
+                                        "training",   "restarting trainers",
+                                        "evaluating", "stopping",
+                                        "closing",    "ended"};
     return names[phase];
 }
 
@@ -60,13 +62,17 @@ static json_t *report_status(struct stage_supervisor *supervisor) {
     json_t *processes = json_array();
     json_array_append_new(processes, report_supervisor(supervisor));
     for (struct stage_process *p = stage_next(supervisor, NULL); p; p = stage_next(supervisor, p)) {
-        // a loader that was scaled away is history; the others stay in sight
-        if (p->role == STAGE_LOADER && p->state == STAGE_DONE && p->pid == 0) continue;
+        // who was scaled away or has said yes is history; the others stay in sight
+        const bool passes = p->role == STAGE_LOADER || p->role == STAGE_CHECK ||
+                            (p->role == STAGE_EVALUATOR && !p->finished && !p->given_up);
+        if (passes && p->state == STAGE_DONE && p->pid == 0) continue;
         json_array_append_new(processes, report_process(supervisor, p));
     }
-    return json_pack("{s:o, s:s, s:i, s:o, s:o}", "run", proto_json_string(supervisor->run->folder),
-                     "phase", phase_name(supervisor->phase), "attempt", (int)supervisor->attempt,
-                     "processes", processes, "devices", report_devices(supervisor));
+    return json_pack("{s:o, s:s, s:i, s:o, s:o, s:o}", "run",
+                     proto_json_string(supervisor->run->folder), "phase",
+                     phase_name(supervisor->phase), "attempt", (int)supervisor->attempt,
+                     "processes", processes, "devices", report_devices(supervisor), "evaluation",
+                     stage_evaluators_report(supervisor));
 }
 
 static bool answer_scale(struct stage_supervisor *supervisor, const json_t *request,
@@ -74,16 +80,22 @@ static bool answer_scale(struct stage_supervisor *supervisor, const json_t *requ
     const char *stage = json_string_value(json_object_get(request, "stage"));
     const json_t *count = json_object_get(request, "count");
     const json_int_t wanted = json_is_integer(count) ? json_integer_value(count) : 0;
-    if (!stage || strcmp(stage, "loader") != 0)
+    const bool evaluator = stage && strcmp(stage, "evaluator") == 0;
+    if (!evaluator && (!stage || strcmp(stage, "loader") != 0))
         return proto_fail(error, PROTO_USAGE,
-                          "only loader can be scaled; the number of trainers is that of "
-                          "trainer.devices");
-    if (wanted < 1 || wanted > STAGE_LOADERS_MAX)
-        return proto_fail(error, PROTO_USAGE, "loader is scaled to 1..%d", STAGE_LOADERS_MAX);
+                          "only loader and evaluator can be scaled; the number of trainers is that "
+                          "of trainer.devices");
+    if (evaluator && supervisor->evaluation == STAGE_EVALUATION_OFF)
+        return proto_fail(error, PROTO_USAGE, "this run is not evaluated: evaluator.when");
+    const int most = evaluator ? STAGE_EVALUATORS_MAX : STAGE_LOADERS_MAX;
+    if (wanted < 1 || wanted > most)
+        return proto_fail(error, PROTO_USAGE, "%s is scaled to 1..%d", stage, most);
     if (supervisor->phase >= STAGE_STOPPING)
         return proto_fail(error, PROTO_FAILED, "the run is stopping");
-    const uint32_t before = supervisor->loader_target;
-    if (before != (uint32_t)wanted) stage_conduct_scale(supervisor, (uint32_t)wanted);
+    const uint32_t before = evaluator ? supervisor->evaluator_target : supervisor->loader_target;
+    if (before != (uint32_t)wanted)
+        stage_conduct_scale(supervisor, evaluator ? STAGE_EVALUATOR : STAGE_LOADER,
+                            (uint32_t)wanted);
     *answer = json_pack("{s:b, s:i, s:I}", "ok", 1, "from", (int)before, "to", wanted);
     return *answer || proto_fail(error, PROTO_EXHAUSTED, "no memory for the answer");
 }

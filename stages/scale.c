@@ -35,7 +35,7 @@ int stage_scale(int count, char **words) {
     if (!proto_words_read(count, words, options, PROTO_COUNT(options), &what, 1, &rest, &error))
         return proto_error_print("pipeline scale", &error);
     if (rest == 0) {
-        proto_fail(&error, PROTO_USAGE, "how many? usage: pipeline scale loader=N");
+        proto_fail(&error, PROTO_USAGE, "how many? usage: pipeline scale loader=N, or evaluator=N");
         return proto_error_print("pipeline scale", &error);
     }
     if (!scale_read(what, stage, &wanted, &error) || !stage_run_find(given, run, &error) ||

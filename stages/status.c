@@ -89,9 +89,11 @@ static void print_dead(const json_t *status) {
 // Counters that have columns of their own, or are in the progress line.
 static bool has_column(const char *key) {
     static const char *const known[] = {
-        "stage", "number", "pid",  "state",         "restarts", "rss_bytes",
-        "cpu",   "done",   "note", "max_steps",     "eta_s",    "samples_per_s",
-        "step",  "step_s", "loss", "learning_rate", "idle"};
+        "stage", "number", "pid", "state", "restarts", "rss_bytes", "cpu", "done", "note",
+        "max_steps", "eta_s", "samples_per_s", "step", "step_s", "loss", "learning_rate", "idle",
+        // of an evaluator
+        "evaluating", "episode", "episodes", "waiting", "success_step", "success_rate", "successes",
+        "success_episodes", "best_step"};
     for (size_t i = 0; i < PROTO_COUNT(known); i++)
         if (strcmp(known[i], key) == 0) return true;
     return false;
@@ -115,11 +117,30 @@ static void print_counters(const json_t *process) {
     }
 }
 
-static void print_live(const json_t *status) {
+// The line below a process that says how far its work is.
+static void print_work(const json_t *process, const char *success) {
     struct stage_progress progress;
     char text[256];
+    const char *stage = json_string_value(json_object_get(process, "stage"));
+    if (stage && strcmp(stage, "trainer") == 0 && integer_of(process, "number") == 0 &&
+        stage_progress_read(process, &progress)) {
+        snprintf(progress.success, sizeof progress.success, "%s", success);
+        stage_progress_text(&progress, 0, text);
+        printf("  %s\n", text);
+    }
+    if (stage && strcmp(stage, "evaluator") == 0 && stage_evaluation_text(process, "", 0, text))
+        printf("  %s\n", text);
+}
+
+static void print_live(const json_t *status) {
+    struct stage_score newest, best;
+    const json_t *evaluation = json_object_get(status, "evaluation");
+    const bool known = stage_score_read(json_object_get(evaluation, "newest"), &newest);
+    const bool best_known = stage_score_read(json_object_get(evaluation, "best"), &best);
+    char success[STAGE_SCORES_TEXT_BYTES];
     size_t i;
     json_t *process;
+    stage_scores_text(known ? &newest : NULL, best_known ? &best : NULL, success);
     printf("run %s: %s, attempt %lld\n", json_string_value(json_object_get(status, "run")),
            json_string_value(json_object_get(status, "phase")), integer_of(status, "attempt"));
     printf("%-13s %8s %-9s %8s %9s %6s %10s\n", "process", "pid", "state", "restarts", "memory",
@@ -137,11 +158,7 @@ static void print_live(const json_t *status) {
         if (json_object_get(process, "done")) printf(" %10lld ", integer_of(process, "done"));
         print_counters(process);
         printf("%s%s\n", note ? "  " : "", note ? note : "");
-        if (stage && strcmp(stage, "trainer") == 0 && integer_of(process, "number") == 0 &&
-            stage_progress_read(process, &progress)) {
-            stage_progress_text(&progress, 0, text);
-            printf("  %s\n", text);
-        }
+        print_work(process, success);
     }
 }
 

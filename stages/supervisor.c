@@ -17,22 +17,42 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define PROCESSES_MAX (1 + STAGE_TRAINERS_MAX + STAGE_LOADERS_MAX)
+// In the order of stage_next: index, check, trainers, loaders, evaluators.
+#define FIRST_TRAINER 2
+#define FIRST_LOADER (FIRST_TRAINER + STAGE_TRAINERS_MAX)
+#define FIRST_EVALUATOR (FIRST_LOADER + STAGE_LOADERS_MAX)
+#define PROCESSES_MAX (FIRST_EVALUATOR + STAGE_EVALUATORS_MAX)
 // signals, control socket, two descriptors of every process
 #define POLLS_MAX (1 + STAGE_CONTROL_POLLS + 2 * PROCESSES_MAX)
 
+static uint32_t position(const struct stage_process *process) {
+    switch (process->role) {
+    case STAGE_INDEX:
+        return 0;
+    case STAGE_CHECK:
+        return 1;
+    case STAGE_TRAINER:
+        return FIRST_TRAINER + process->number;
+    case STAGE_LOADER:
+        return FIRST_LOADER + process->number;
+    default:
+        return FIRST_EVALUATOR + process->number;
+    }
+}
+
 struct stage_process *stage_next(struct stage_supervisor *supervisor,
                                  struct stage_process *process) {
-    uint32_t at = 0;
-    if (process) {
-        at = process->role == STAGE_INDEX     ? 1
-             : process->role == STAGE_TRAINER ? 2 + process->number
-                                              : 2 + supervisor->trainer_count + process->number;
+    if (!process) return &supervisor->index;
+    for (uint32_t at = position(process) + 1; at < PROCESSES_MAX; at++) {
+        struct stage_process *next =
+            at >= FIRST_EVALUATOR ? &supervisor->evaluators[at - FIRST_EVALUATOR]
+            : at >= FIRST_LOADER  ? &supervisor->loaders[at - FIRST_LOADER]
+            : at >= FIRST_TRAINER ? &supervisor->trainers[at - FIRST_TRAINER]
+                                  : &supervisor->check;
+        if (next->role == STAGE_TRAINER ? next->number < supervisor->trainer_count
+                                        : next->started_ms != 0)
+            return next;
     }
-    if (at == 0) return &supervisor->index;
-    if (at - 1 < supervisor->trainer_count) return &supervisor->trainers[at - 1];
-    for (uint32_t i = at - 1 - supervisor->trainer_count; i < STAGE_LOADERS_MAX; i++)
-        if (supervisor->loaders[i].started_ms != 0) return &supervisor->loaders[i];
     return NULL;
 }
 
@@ -42,6 +62,11 @@ void stage_event(struct stage_supervisor *supervisor, const char *name, json_t *
     if (!done && !supervisor->journal_failing)
         stage_console_say(&supervisor->console, "supervisor", "%s", error.text);
     supervisor->journal_failing = !done;
+}
+
+void stage_notice(struct stage_supervisor *supervisor, const char *line) {
+    stage_console_say(&supervisor->console, "supervisor", "%s", line);
+    stage_event(supervisor, "notice", json_pack("{s:o}", "text", proto_json_string(line)));
 }
 
 void stage_event_of(struct stage_supervisor *supervisor, const struct stage_process *process,
@@ -91,6 +116,9 @@ static bool supervisor_open(struct stage_supervisor *supervisor, struct proto_er
     supervisor->threads = threads_of_rank(run->config, supervisor->trainer_count);
     supervisor->loader_target = (uint32_t)run->config->loader.workers;
     stage_process_init(&supervisor->index, STAGE_INDEX, 0);
+    stage_process_init(&supervisor->check, STAGE_CHECK, 0);
+    for (uint32_t i = 0; i < STAGE_EVALUATORS_MAX; i++)
+        stage_process_init(&supervisor->evaluators[i], STAGE_EVALUATOR, i);
     for (uint32_t i = 0; i < STAGE_TRAINERS_MAX; i++)
         stage_process_init(&supervisor->trainers[i], STAGE_TRAINER, i);
     for (uint32_t i = 0; i < STAGE_LOADERS_MAX; i++)
@@ -101,6 +129,7 @@ static bool supervisor_open(struct stage_supervisor *supervisor, struct proto_er
     if (!stage_console_open(&supervisor->console, run->output, path, error)) return false;
     if (!proto_run_path(run->folder, "events.jsonl", path, error)) return false;
     if (!stage_journal_open(&supervisor->journal, path, error)) return false;
+    if (!stage_evaluators_open(supervisor, error)) return false;
     if (!signals_open(supervisor, error)) return false;
     if (!proto_run_control(run->folder, path, error)) return false;
     return stage_control_open(path, stage_report_answer, supervisor, &supervisor->control, error);
@@ -113,6 +142,7 @@ static void supervisor_close(struct stage_supervisor *supervisor) {
         json_decref(p->counters);
         p->counters = NULL;
     }
+    stage_evaluators_close(supervisor);
     stage_control_close(&supervisor->control);
     stage_journal_close(&supervisor->journal);
     stage_console_close(&supervisor->console);
@@ -218,6 +248,29 @@ static void say_end(struct stage_supervisor *supervisor) {
                           checkpoint);
 }
 
+// What the run came to, when its processes are gone.
+static void supervisor_judge(struct stage_supervisor *supervisor) {
+    uint32_t finished = 0;
+    for (uint32_t i = 0; i < supervisor->trainer_count; i++)
+        finished += supervisor->trainers[i].finished;
+    supervisor->finished = finished == supervisor->trainer_count;
+    if (!supervisor->finished) return;
+    supervisor->failing = false;
+    if (stage_evaluators_settled(supervisor)) supervisor->asked = false;
+}
+
+static void supervisor_begin(struct stage_supervisor *supervisor) {
+    const struct stage_run *run = supervisor->run;
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    stage_event(supervisor, "up",
+                json_pack("{s:i, s:o, s:o, s:o?}", "pid", (int)getpid(), "host",
+                          proto_json_string(host), "run", proto_json_string(run->folder), "resumed",
+                          run->resumed ? proto_json_string(run->resumed) : NULL));
+    for (size_t i = 0; run->notices && i < run->notices->count; i++)
+        stage_notice(supervisor, run->notices->items[i]);
+}
+
 bool stage_supervise(const struct stage_run *run, int *code, struct proto_error *error) {
     struct stage_supervisor *supervisor = proto_alloc(sizeof *supervisor, error);
     if (!supervisor) return false;
@@ -225,23 +278,14 @@ bool stage_supervise(const struct stage_run *run, int *code, struct proto_error 
     supervisor->console.log = supervisor->console.output = -1;
     bool done = supervisor_open(supervisor, error);
     if (done) {
-        char host[256] = "";
-        gethostname(host, sizeof host - 1);
-        stage_event(supervisor, "up",
-                    json_pack("{s:i, s:o, s:o, s:o?}", "pid", (int)getpid(), "host",
-                              proto_json_string(host), "run", proto_json_string(run->folder),
-                              "resumed", run->resumed ? proto_json_string(run->resumed) : NULL));
-        for (size_t i = 0; run->notices && i < run->notices->count; i++) {
-            const char *line = run->notices->items[i];
-            stage_console_say(&supervisor->console, "supervisor", "%s", line);
-            stage_event(supervisor, "notice", json_pack("{s:o}", "text", proto_json_string(line)));
-        }
+        supervisor_begin(supervisor);
+        stage_evaluators_plan(supervisor);
         done = supervisor_loop(supervisor, error);
-        uint32_t finished = 0;
-        for (uint32_t i = 0; i < supervisor->trainer_count; i++)
-            finished += supervisor->trainers[i].finished;
-        supervisor->finished = finished == supervisor->trainer_count;
-        if (supervisor->finished) supervisor->failing = supervisor->asked = false;
+        supervisor_judge(supervisor);
+        say_end(supervisor);
+        struct proto_error missing = {0};
+        if (!stage_evaluators_sum_up(supervisor, &missing))
+            stage_conduct_failure(supervisor, &missing);
         *code = supervisor->failing ? (int)supervisor->error.status
                 : supervisor->asked ? supervisor->asked_code
                                     : PROTO_DONE;
@@ -250,7 +294,6 @@ bool stage_supervise(const struct stage_run *run, int *code, struct proto_error 
             done = false;
         }
         stage_event(supervisor, "end", json_pack("{s:i}", "exit_code", *code));
-        say_end(supervisor);
     }
     supervisor_close(supervisor);
     free(supervisor);

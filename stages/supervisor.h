@@ -12,14 +12,17 @@
 #include "proto/run.h"
 #include "stages/console.h"
 #include "stages/control.h"
+#include "stages/cost.h"
 #include "stages/journal.h"
 #include "stages/policy.h"
 #include "stages/process.h"
+#include "stages/scores.h"
 
 #include <stdint.h>
 
 #define STAGE_LOADERS_MAX 256
 #define STAGE_TRAINERS_MAX 64
+#define STAGE_EVALUATORS_MAX 64
 // Attempt numbers are the upper 24 bits of ticket ids.
 #define STAGE_ATTEMPT_MAX ((1u << 24) - 1)
 
@@ -28,6 +31,7 @@
 #define STAGE_NOW_GRACE_MS 5000           // to leave at once
 #define STAGE_STARVED_MS 2000             // without any loader: a step that is begun never ends
 #define STAGE_STUCK_MS 10000              // without progress while alive: named
+#define STAGE_STUCK_EPISODE_MS 300000     // the same for evaluators, whose progress is episodes
 #define STAGE_TURN_MS_MAX 100             // between two looks at the clocks
 
 // What a run is made of; all borrowed for its length. The caller holds the run's lock.
@@ -53,12 +57,16 @@ PROTO_MUST_CHECK bool stage_supervise(const struct stage_run *run, int *code,
 
 enum stage_phase {
     STAGE_INDEXING,    // the index runs alone
+    STAGE_CHECKING,    // the evaluator looks whether it will have what it needs
     STAGE_WORKING,     // trainers and loaders
     STAGE_REGROUPING,  // a trainer died: the others leave, then all start again
-    STAGE_STOPPING,    // trainers leave, loaders still serve them
+    STAGE_EVALUATING,  // training is complete: loaders leave, evaluators do what is left
+    STAGE_STOPPING,    // evaluators and trainers leave, loaders still serve these
     STAGE_CLOSING,     // loaders leave
     STAGE_ENDED
 };
+
+enum stage_evaluation { STAGE_EVALUATION_OFF, STAGE_EVALUATION_DURING, STAGE_EVALUATION_AFTER };
 
 struct stage_supervisor {
     const struct stage_run *run;
@@ -73,6 +81,13 @@ struct stage_supervisor {
     struct stage_process loaders[STAGE_LOADERS_MAX];
     struct stage_process trainers[STAGE_TRAINERS_MAX];
     uint32_t loader_target, trainer_count, threads;
+
+    enum stage_evaluation evaluation;
+    struct stage_process check;
+    struct stage_process evaluators[STAGE_EVALUATORS_MAX];
+    uint32_t evaluator_target;
+    struct stage_scores scores;
+    struct stage_cost cost;
 
     uint32_t attempt;
     struct stage_deaths group_deaths;
@@ -106,7 +121,36 @@ void stage_conduct_stop(struct stage_supervisor *supervisor, enum proto_stop mod
                         const char *reason);
 // Brings processes towards the phase's aim, and the phase on when its aim is reached.
 void stage_conduct_phase(struct stage_supervisor *supervisor);
-void stage_conduct_scale(struct stage_supervisor *supervisor, uint32_t loaders);
+// role: STAGE_LOADER or STAGE_EVALUATOR.
+void stage_conduct_scale(struct stage_supervisor *supervisor, enum stage_role role, uint32_t count);
+
+// evaluators.c - when there are evaluators, what they are told, what comes of their work.
+// Reads what is known of the run's success so far.
+PROTO_MUST_CHECK bool stage_evaluators_open(struct stage_supervisor *supervisor,
+                                            struct proto_error *error);
+void stage_evaluators_close(struct stage_supervisor *supervisor);
+// Decides by evaluator.when when the run is evaluated, and says so where that is not plain.
+void stage_evaluators_plan(struct stage_supervisor *supervisor);
+// Brings them towards the phase's aim. stage_evaluators_settled: nothing is left to wait for.
+void stage_evaluators_conduct(struct stage_supervisor *supervisor);
+bool stage_evaluators_settled(const struct stage_supervisor *supervisor);
+// There is a new checkpoint, or no more will come: which of both the phase says.
+void stage_evaluators_tell(struct stage_supervisor *supervisor, struct stage_process *evaluator);
+void stage_evaluators_tell_all(struct stage_supervisor *supervisor);
+// True while one of them evaluates: the step of the checkpoint.
+bool stage_evaluators_busy(const struct stage_supervisor *supervisor);
+void stage_evaluators_event(struct stage_supervisor *supervisor, const char *name,
+                            const json_t *event);
+// The check said no.
+void stage_evaluators_refuse(struct stage_supervisor *supervisor, const struct proto_error *why);
+void stage_evaluators_give_up(struct stage_supervisor *supervisor, struct stage_process *evaluator,
+                              const struct proto_error *why);
+// The last lines of a run about its success. False: training is complete and checkpoints are not
+// evaluated, which *error names.
+PROTO_MUST_CHECK bool stage_evaluators_sum_up(struct stage_supervisor *supervisor,
+                                              struct proto_error *error);
+// {"when", "newest", "best"}, or null where the run is not evaluated.
+json_t *stage_evaluators_report(const struct stage_supervisor *supervisor);
 
 // launch.c - command lines and environments of the stages, attempt numbers.
 PROTO_MUST_CHECK bool stage_launch(struct stage_supervisor *supervisor,
@@ -130,6 +174,8 @@ bool stage_report_answer(void *supervisor, const json_t *request, json_t **answe
                          struct proto_error *error);
 
 // supervisor.c - shared by them.
+// A line for people that is an event too.
+void stage_notice(struct stage_supervisor *supervisor, const char *line);
 // Writes an event; steals `fields`.
 void stage_event(struct stage_supervisor *supervisor, const char *name, json_t *fields);
 // The same about one process: {"stage", "number", "pid"} come in front.

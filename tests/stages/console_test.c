@@ -23,20 +23,53 @@ TEST(console_progress_line_shows_what_is_known) {
              1.23,
              13.04,
              354,
+             "success 18/20 at step 10 (best 19/20 at 5)",
          },
          0,
          "Steps: 12/300 [                        ] loss 0.1234  1.23 s/step  13.0 samples/s  "
-         "ETA 0:05:54"},
-        {{150, 300, 0.5, NAN, NAN, NAN}, 0, "Steps: 150/300 [===========>            ] loss 0.5"},
-        {{300, 300, NAN, NAN, NAN, NAN}, 0, "Steps: 300/300 [========================]"},
-        {{7, 0, INFINITY, NAN, NAN, 1e300}, 0, "Steps: 7/0 [                        ]  ETA -"},
-        {{150, 300, 0.5, NAN, NAN, NAN}, 20, "Steps: 150/300 [==="},
+         "ETA 0:05:54  success 18/20 at step 10 (best 19/20 at 5)"},
+        {{150, 300, 0.5, NAN, NAN, NAN, ""},
+         0,
+         "Steps: 150/300 [===========>            ] loss 0.5"},
+        {{300, 300, NAN, NAN, NAN, NAN, ""}, 0, "Steps: 300/300 [========================]"},
+        {{7, 0, INFINITY, NAN, NAN, 1e300, ""}, 0, "Steps: 7/0 [                        ]  ETA -"},
+        {{150, 300, 0.5, NAN, NAN, NAN, ""}, 20, "Steps: 150/300 [==="},
     };
     char text[256];
     for (size_t i = 0; i < PROTO_COUNT(cases); i++) {
         stage_progress_text(&cases[i].progress, cases[i].columns, text);
         CHECK_TEXT(text, cases[i].text);
     }
+}
+
+TEST(console_evaluation_line_shows_what_is_known) {
+    static const struct {
+        const char *counters, *success;
+        unsigned columns;
+        const char *text;  // NULL: none
+    } cases[] = {
+        {"{\"evaluating\": 1750, \"episode\": 12, \"episodes\": 30, \"waiting\": 3, \"eta_s\": "
+         "80.5}",
+         "success 18/20 at step 2000", 0,
+         "Evaluating checkpoint-1750: 12/30 episodes, 3 more wait  ETA 0:01:20  success 18/20 at "
+         "step 2000"},
+        {"{\"evaluating\": 5, \"episode\": 0, \"episodes\": 30, \"eta_s\": null}", "", 0,
+         "Evaluating checkpoint-5: 0/30 episodes"},
+        {"{\"evaluating\": 5, \"episode\": 0, \"episodes\": 30}", "", 16, "Evaluating chec"},
+        {"{\"evaluating\": null, \"waiting\": 0}", "success 1/2 at step 3", 0, NULL},
+        {"{}", "", 0, NULL},
+    };
+    char text[256];
+    for (size_t i = 0; i < PROTO_COUNT(cases); i++) {
+        TEST_CASE(cases[i].counters);
+        json_t *counters = json_loads(cases[i].counters, 0, NULL);
+        CHECK(counters != NULL);
+        CHECK(stage_evaluation_text(counters, cases[i].success, cases[i].columns, text) ==
+              (cases[i].text != NULL));
+        if (cases[i].text) CHECK_TEXT(text, cases[i].text);
+        json_decref(counters);
+    }
+    TEST_CASE("");
 }
 
 TEST(console_durations_are_hours_minutes_seconds) {
@@ -129,6 +162,7 @@ TEST(console_plain_progress_comes_every_twentieth_or_after_a_growing_wait) {
 }
 
 TEST_MAIN(UNIT(console_progress_line_shows_what_is_known),
+          UNIT(console_evaluation_line_shows_what_is_known),
           UNIT(console_durations_are_hours_minutes_seconds),
           UNIT(console_lines_cannot_steer_the_terminal_and_are_logged_with_their_time),
           UNIT(console_plain_progress_comes_every_twentieth_or_after_a_growing_wait))

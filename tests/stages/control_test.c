@@ -57,7 +57,7 @@ TEST(control_answers_every_malformed_request_with_a_reason) {
         {"{\"verb\": 7}\n", "needs a text \"verb\""},
         {"{\"verb\": \"status\", \"verb\": \"down\"}\n", ""},
         {"{\"verb\": \"explode\"}\n", "explode is not a request"},
-        {"{\"verb\": \"scale\"}\n", "only loader can be scaled"},
+        {"{\"verb\": \"scale\"}\n", "only loader and evaluator can be scaled"},
         {"{\"verb\": \"scale\", \"stage\": \"trainer\", \"count\": 2}\n", "only loader"},
         {"{\"verb\": \"scale\", \"stage\": \"loader\"}\n", "1..256"},
         {"{\"verb\": \"scale\", \"stage\": \"loader\", \"count\": 0}\n", "1..256"},

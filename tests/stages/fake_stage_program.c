@@ -14,6 +14,15 @@
 //   hungry           works and never gets to its checkpoint; leaves only when it must now
 //   deaf             works and obeys nothing but a closed line
 //   child            starts a process of its own that never ends, then works
+//   slow             an evaluator: never comes to the end of an evaluation
+//   leave            an evaluator: leaves with 0 whatever is left to do
+// A trainer writes RUN/checkpoint-<step> every RUN/fake/period steps (none without that file) and
+// says so. An evaluator "evaluates" what is there, one checkpoint in a few ticks, as the real one
+// does: the newest first, results.json renamed into place; of 1000 episodes as many succeed as the
+// step counts.
+#include "proto/checkpoint.h"
+#include "proto/evaluated.h"
+#include "proto/files.h"
 #include "proto/link.h"
 #include "proto/place.h"
 #include "proto/run.h"
@@ -27,6 +36,7 @@
 #include <unistd.h>
 
 #define TICK_MS 5
+#define EVALUATION_TICKS 20
 #define STEPS_MAX 1000000
 
 struct fake {
@@ -35,7 +45,7 @@ struct fake {
     uint32_t number;
     char order[256];
     uint64_t done, steps;
-    bool trainer;
+    bool trainer, check;
 };
 
 static void fake_path(const struct fake *fake, const char *name, char path[static 512]) {
@@ -92,13 +102,52 @@ static bool ordered(const struct fake *fake, const char *command, int *first, co
     return true;
 }
 
+// A whole one, as far as a resume looks at it, of a network of one number.
+static bool write_checkpoint(const struct fake *fake, struct proto_error *error) {
+    static const char *const names[] = {"codec.json", "dataset_statistics.json", "open_loop.json"};
+    static const float number = 1;
+    char paths[PROTO_COUNT(names)][PROTO_PATH_MAX];
+    const struct proto_tensor_out tensor = {"number", PROTO_F32, 1, {1}, &number};
+    for (size_t i = 0; i < PROTO_COUNT(names); i++)
+        if (!proto_run_path(fake->run, names[i], paths[i], error) ||
+            !proto_file_write(paths[i], "{}\n", 3, error))
+            return false;
+    json_t *config = json_object();
+    const struct proto_checkpoint checkpoint = {
+        .state = {.step = fake->done, .attempt = 1, .ranks = 2, .threads = 1, .kernels = "fake"},
+        .config = config,
+        .codec_path = paths[0],
+        .statistics_path = paths[1],
+        .open_loop_path = paths[2],
+        .model = &tensor,
+        .ema = &tensor,
+        .optimizer = &tensor,
+        .language = &tensor,
+        .model_count = 1,
+        .ema_count = 1,
+        .optimizer_count = 1,
+        .language_count = 1};
+    const bool done = proto_checkpoint_write(fake->run, &checkpoint, error);
+    json_decref(config);
+    if (done)
+        proto_link_event(fake->link, "checkpoint",
+                         json_pack("{s:I}", "step", (json_int_t)fake->done));
+    return done;
+}
+
 static void tell(struct fake *fake) {
     fake->done++;
     if (!fake->trainer) {
         proto_link_progress(fake->link, fake->done, json_pack("{s:I}", "batches", fake->done));
         return;
     }
-    if (fake->number == 0) write_number(fake, "step", (unsigned long)fake->done);
+    struct proto_error error = {0};
+    const unsigned long period = read_number(fake, "period", 0);
+    if (fake->number == 0) {
+        write_number(fake, "step", (unsigned long)fake->done);
+        if (period > 0 && (fake->done % period == 0 || fake->done == fake->steps))
+            if (!write_checkpoint(fake, &error)) fprintf(stderr, "%s\n", error.text);
+    }
     proto_link_progress(fake->link, fake->done,
                         json_pack("{s:I, s:I, s:f}", "step", (json_int_t)fake->done, "max_steps",
                                   (json_int_t)fake->steps, "loss", 0.5));
@@ -141,6 +190,71 @@ static int work(struct fake *fake) {
     }
 }
 
+// The newest checkpoint that is not evaluated; 0: none.
+static uint64_t find_work(const struct fake *fake, uint64_t *waiting) {
+    struct proto_error error = {0};
+    uint64_t *steps = NULL, found = 0;
+    size_t count = 0;
+    *waiting = 0;
+    if (!proto_checkpoint_list(fake->run, &steps, &count, &error)) return 0;
+    for (size_t i = 0; i < count; i++) {
+        if (proto_evaluated_done(fake->run, steps[i])) continue;
+        found = steps[i];
+        ++*waiting;
+    }
+    free(steps);
+    return found;
+}
+
+static void finish_evaluation(struct fake *fake, uint64_t step) {
+    char path[PROTO_PATH_MAX];
+    struct proto_error error = {0};
+    if (!proto_evaluated_path(fake->run, step, NULL, path, &error) ||
+        !proto_folder_make(path, 0755, &error) ||
+        !proto_evaluated_path(fake->run, step, "results.json", path, &error) ||
+        !proto_file_write(path, "{}\n", 3, &error))
+        fprintf(stderr, "%s\n", error.text);
+    proto_link_event(fake->link, "evaluation_finished",
+                     json_pack("{s:I, s:I, s:i}", "step", (json_int_t)step, "successes",
+                               (json_int_t)step, "episodes", 1000));
+    proto_link_event(fake->link, "best", json_pack("{s:I}", "step", (json_int_t)step));
+}
+
+static int evaluate(struct fake *fake) {
+    const bool leaves = strcmp(fake->order, "leave") == 0;
+    int number = 0, ticks = -1;
+    const char *text = "";
+    const bool dies = ordered(fake, "signal", &number, &text);
+    if (dies) ticks = (int)strtol(text, NULL, 10);
+    uint64_t step = 0, waiting = 0;
+    for (int tick = 0, began = 0;; tick++) {
+        bool last = false;
+        (void)proto_link_checkpoints(fake->link, &last);
+        if (proto_link_stop(fake->link) != PROTO_GO_ON) return PROTO_RESUMABLE;
+        if (leaves) return PROTO_DONE;
+        if (step == 0 && (step = find_work(fake, &waiting)) > 0) {
+            began = tick;
+            proto_link_event(fake->link, "evaluation_started",
+                             json_pack("{s:I}", "step", (json_int_t)step));
+        }
+        if (step == 0 && last) return PROTO_DONE;
+        if (step > 0 && dies && tick >= ticks) die(number);
+        if (step > 0 && tick - began >= EVALUATION_TICKS && strcmp(fake->order, "slow") != 0) {
+            finish_evaluation(fake, step);
+            fake->done++;
+            step = 0;
+        }
+        proto_link_progress(fake->link, fake->done,
+                            step > 0
+                                ? json_pack("{s:I, s:i, s:i, s:I}", "evaluating", (json_int_t)step,
+                                            "episode", tick - began, "episodes", EVALUATION_TICKS,
+                                            "waiting", (json_int_t)waiting - 1)
+                                : json_pack("{s:n, s:i}", "evaluating", "waiting", 0));
+        struct pollfd set = {.fd = proto_link_descriptor(fake->link), .events = POLLIN};
+        poll(&set, 1, TICK_MS);
+    }
+}
+
 static int obey(struct fake *fake) {
     int number = 0;
     const char *text = "";
@@ -158,22 +272,27 @@ static int obey(struct fake *fake) {
     if (strcmp(fake->order, "silent") == 0) raise(SIGSTOP);
     if (strcmp(fake->order, "child") == 0 && fork() == 0)
         for (;;) pause();
+    if (fake->check) return 0;
     if (strcmp(fake->stage, "index") == 0 && strcmp(fake->order, "stuck") != 0) return 0;
     proto_link_ready(fake->link);
     proto_link_say(fake->link, "%s %u is ready", fake->stage, fake->number);
-    return work(fake);
+    return strcmp(fake->stage, "evaluator") == 0 ? evaluate(fake) : work(fake);
 }
 
 int main(int count, char **words) {
-    struct fake fake = {.stage = strstr(words[0], "trainer") ? "trainer" : "loader"};
+    struct fake fake = {.stage = strstr(words[0], "trainer")     ? "trainer"
+                                 : strstr(words[0], "evaluator") ? "evaluator"
+                                                                 : "loader"};
     struct proto_error error = {0};
     for (int i = 1; i < count; i++) {
         if (strcmp(words[i], "index") == 0) fake.stage = "index";
+        if (strcmp(words[i], "--check") == 0) fake.check = true;
         if (i + 1 == count) break;
         if (strcmp(words[i], "--run") == 0) fake.run = words[i + 1];
         if (strcmp(words[i], "--number") == 0 || strcmp(words[i], "--rank") == 0)
             fake.number = (uint32_t)strtoul(words[i + 1], NULL, 10);
     }
+    if (fake.check) fake.stage = "evaluator-check";
     fake.trainer = strcmp(fake.stage, "trainer") == 0;
     if (!fake.run || !proto_link_open(fake.stage, fake.number, &fake.link, &error)) {
         fprintf(stderr, "%s\n", error.text);

@@ -13,7 +13,7 @@ TEST(policy_has_a_rule_that_leads_somewhere_for_every_case) {
                 const struct stage_rule rule = stage_rule(
                     (enum stage_role)role, (enum stage_state)from, (enum stage_event)event);
                 CHECK(rule.next < STAGE_STATES);
-                CHECK(rule.action <= STAGE_FAIL_RUN);
+                CHECK(rule.action <= STAGE_GIVE_UP);
                 // whatever kind of death it is, a living state ends in a dead one
                 const bool living =
                     from == STAGE_STARTING || from == STAGE_RUNNING || from == STAGE_DRAINING;
@@ -23,6 +23,11 @@ TEST(policy_has_a_rule_that_leads_somewhere_for_every_case) {
                 if (living) CHECK(rule.action != STAGE_SPAWN);
                 if (!living) CHECK(rule.action == STAGE_NOTHING || rule.action == STAGE_SPAWN);
                 if (rule.action == STAGE_SPAWN) CHECK_INT(rule.next, STAGE_STARTING);
+                // training is never ended or set back by who only looks at its checkpoints
+                if (role == STAGE_EVALUATOR) {
+                    CHECK(rule.action != STAGE_FAIL_RUN && rule.action != STAGE_REFUSE);
+                    CHECK(rule.action != STAGE_RESTART_GROUP);
+                }
             }
 }
 
@@ -60,6 +65,21 @@ TEST(policy_does_what_each_death_asks_for) {
          STAGE_FAIL_RUN},
         {"index that finished", STAGE_INDEX, STAGE_STARTING, false, 0, STAGE_DONE, STAGE_FINISH},
         {"index that failed", STAGE_INDEX, STAGE_RUNNING, false, 1, STAGE_FAILED, STAGE_FAIL_RUN},
+        {"evaluator that is through", STAGE_EVALUATOR, STAGE_RUNNING, false, 0, STAGE_DONE,
+         STAGE_FINISH},
+        {"killed evaluator", STAGE_EVALUATOR, STAGE_RUNNING, true, SIGKILL, STAGE_FAILED,
+         STAGE_RESTART},
+        {"crashed evaluator", STAGE_EVALUATOR, STAGE_STARTING, true, SIGSEGV, STAGE_FAILED,
+         STAGE_RESTART},
+        {"evaluator, disk full", STAGE_EVALUATOR, STAGE_RUNNING, false, 5, STAGE_FAILED,
+         STAGE_RESTART},
+        {"evaluator without its files", STAGE_EVALUATOR, STAGE_STARTING, false, 4, STAGE_DONE,
+         STAGE_GIVE_UP},
+        {"evaluator told to leave", STAGE_EVALUATOR, STAGE_DRAINING, false, 75, STAGE_DONE,
+         STAGE_NOTHING},
+        {"check that says yes", STAGE_CHECK, STAGE_STARTING, false, 0, STAGE_DONE, STAGE_FINISH},
+        {"check without LIBERO", STAGE_CHECK, STAGE_STARTING, false, 4, STAGE_FAILED, STAGE_REFUSE},
+        {"crashed check", STAGE_CHECK, STAGE_RUNNING, true, SIGSEGV, STAGE_FAILED, STAGE_REFUSE},
         {"crashed index", STAGE_INDEX, STAGE_RUNNING, true, SIGBUS, STAGE_FAILED, STAGE_RESTART},
     };
     for (size_t i = 0; i < PROTO_COUNT(cases); i++) {

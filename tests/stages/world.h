@@ -59,10 +59,13 @@ static inline void world_open(struct world *world) {
     CHECK(symlink(fake, path) == 0);
     snprintf(path, sizeof path, "%s/pipeline-trainer", world->programs);
     CHECK(symlink(fake, path) == 0);
+    snprintf(path, sizeof path, "%s/pipeline-evaluator", world->programs);
+    CHECK(symlink(fake, path) == 0);
     snprintf(world->output_dir, sizeof world->output_dir, "run.output_dir=%s", world->run);
     world_set(world, world->output_dir);
     world_set(world, "data.path=/nonexistent");
     world_set(world, "loader.workers=2");
+    world_set(world, "evaluator.when=never");  // unless a test says otherwise later
 }
 
 // Orders of a stage's lives, one a line.
