@@ -25,13 +25,15 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-// Starts `program verb --json word` with its stdout in a pipe and its stderr nowhere.
-static bool start(const char *program, const char *verb, const char *word, pid_t *child,
+// Starts `program verb --json more...` with its stdout in a pipe and its stderr nowhere.
+static bool start(const char *program, const char *verb, const char *const *more, pid_t *child,
                   int *answers, struct proto_error *error) {
     char path[PROTO_PATH_MAX];
     int ends[2];
-    char *words[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)verb, "--json",
-                     (char *)(uintptr_t)word, NULL};
+    char *words[PROTO_PROBE_WORDS_MAX + 4] = {(char *)(uintptr_t)program, (char *)(uintptr_t)verb,
+                                              "--json"};
+    for (size_t i = 0; more && more[i] && i < PROTO_PROBE_WORDS_MAX; i++)
+        words[3 + i] = (char *)(uintptr_t)more[i];
     posix_spawn_file_actions_t actions;
     if (!proto_programs_path(program, path, error)) return false;
     if (pipe2(ends, O_CLOEXEC) != 0) return proto_fail_errno(error, PROTO_EXHAUSTED, "no pipe");
@@ -55,8 +57,9 @@ static bool start(const char *program, const char *verb, const char *word, pid_t
 }
 
 // Everything until end of file or the deadline.
-static bool read_all(int answers, char *text, size_t *size_bytes, struct proto_error *error) {
-    const int64_t end_ms = now_ms() + PROTO_PROBE_MS;
+static bool read_all(int answers, int deadline_ms, char *text, size_t *size_bytes,
+                     struct proto_error *error) {
+    const int64_t end_ms = now_ms() + deadline_ms;
     *size_bytes = 0;
     for (;;) {
         const int64_t left_ms = end_ms - now_ms();
@@ -75,18 +78,18 @@ static bool read_all(int answers, char *text, size_t *size_bytes, struct proto_e
 }
 
 json_t *proto_probe(const char *program, const char *verb, struct proto_error *error) {
-    return proto_probe_with(program, verb, NULL, error);
+    return proto_probe_with(program, verb, NULL, PROTO_PROBE_MS, error);
 }
 
-json_t *proto_probe_with(const char *program, const char *verb, const char *word,
-                         struct proto_error *error) {
+json_t *proto_probe_with(const char *program, const char *verb, const char *const *words,
+                         int deadline_ms, struct proto_error *error) {
     pid_t child;
     int answers, status = 0;
     size_t size_bytes = 0;
     json_t *answer = NULL;
-    if (!start(program, verb, word, &child, &answers, error)) return NULL;
+    if (!start(program, verb, words, &child, &answers, error)) return NULL;
     char *text = proto_alloc(ANSWER_BYTES_MAX, error);
-    const bool read = text && read_all(answers, text, &size_bytes, error);
+    const bool read = text && read_all(answers, deadline_ms, text, &size_bytes, error);
     close(answers);
     if (!read) kill(child, SIGKILL);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;

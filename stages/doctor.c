@@ -1,16 +1,17 @@
 // stages/doctor.c - `pipeline doctor`: what this machine offers a run, what would be missing, and
 // what to do about it. It looks and changes nothing.
+#include "proto/findings.h"
 #include "proto/libero_root.h"
 #include "proto/probe.h"
 #include "proto/programs.h"
 #include "proto/run.h"
 #include "proto/words.h"
+#include "stages/doctor_gpus.h"
 #include "stages/verb.h"
 
 #include <glob.h>
 #include <jansson.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,21 +26,6 @@
 #define SHARED_MIB_WANTED 64.0  // rdt-tiny needs 4 MiB a rank, rdt-170m 0.7 GiB a rank
 #define DISK_GIB_WANTED 5.0     // five checkpoints of rdt-tiny are 0.1 GiB, one of rdt-1b some 20
 #define MEMORY_GIB_WANTED 2.0
-
-// Everything found, as {"name", "found", "advice"}; advice is there only where something is
-// missing.
-static void note(json_t *findings, const char *name, const char *advice, const char *format, ...)
-    PROTO_PRINTF(4, 5);
-static void note(json_t *findings, const char *name, const char *advice, const char *format, ...) {
-    char found[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(found, sizeof found, format, arguments);
-    va_end(arguments);
-    json_t *finding = json_pack("{s:s, s:s}", "name", name, "found", found);
-    if (finding && advice) json_object_set_new(finding, "advice", json_string(advice));
-    json_array_append_new(findings, finding);
-}
 
 // ---- cores, memory, disk, limits ---------------------------------------------------------------
 
@@ -71,32 +57,34 @@ static void look_at_machine(json_t *findings) {
     const int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     first_line("/sys/fs/cgroup/cpu.max", limit, sizeof limit);
     const bool limited = limit[0] != '\0' && strncmp(limit, "max", 3) != 0;
-    note(findings, "cores",
-         cores < 2 ? "two ranks will share one core: name one device in trainer.devices" : NULL,
-         "%d%s%s%s", cores, limited ? ", limited by cgroup to (us, period) " : "",
-         limited ? limit : "", "");
+    proto_finding(findings, "cores",
+                  cores < 2 ? "two ranks will share one core: name one device in trainer.devices"
+                            : NULL,
+                  "%d%s%s%s", cores, limited ? ", limited by cgroup to (us, period) " : "",
+                  limited ? limit : "", "");
     const double total = meminfo_kib("MemTotal") * 1024 / GIB;
     const double available = meminfo_kib("MemAvailable") * 1024 / GIB;
     first_line("/sys/fs/cgroup/memory.max", limit, sizeof limit);
     const double ceiling = strtod(limit, NULL) / GIB;  // "max" gives 0
-    note(findings, "memory",
-         available < MEMORY_GIB_WANTED ? "close other programs, or use fewer loader.workers" : NULL,
-         ceiling > 0 ? "%.1f GiB, %.1f available, limited by cgroup to %.1f GiB"
-                     : "%.1f GiB, %.1f available",
-         total, available, ceiling);
+    proto_finding(
+        findings, "memory",
+        available < MEMORY_GIB_WANTED ? "close other programs, or use fewer loader.workers" : NULL,
+        ceiling > 0 ? "%.1f GiB, %.1f available, limited by cgroup to %.1f GiB"
+                    : "%.1f GiB, %.1f available",
+        total, available, ceiling);
 }
 
 static void look_at_space(json_t *findings, const char *name, const char *path, double wanted_bytes,
                           const char *advice) {
     struct statvfs space;
     if (statvfs(path, &space) != 0) {
-        note(findings, name, advice, "%s is not there", path);
+        proto_finding(findings, name, advice, "%s is not there", path);
         return;
     }
     const double free_bytes = (double)space.f_bavail * (double)space.f_frsize;
     const double size_bytes = (double)space.f_blocks * (double)space.f_frsize;
-    note(findings, name, free_bytes < wanted_bytes ? advice : NULL, "%.2f GiB free of %.2f at %s",
-         free_bytes / GIB, size_bytes / GIB, path);
+    proto_finding(findings, name, free_bytes < wanted_bytes ? advice : NULL,
+                  "%.2f GiB free of %.2f at %s", free_bytes / GIB, size_bytes / GIB, path);
 }
 
 static void look_at_limits(json_t *findings) {
@@ -104,15 +92,16 @@ static void look_at_limits(json_t *findings) {
     char folder[PROTO_PATH_MAX];
     struct proto_error error;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-        note(findings, "open files",
-             files.rlim_cur < FILES_WANTED ? "raise it before `pipeline up`: ulimit -n 4096" : NULL,
-             "%llu, can be raised to %llu", (unsigned long long)files.rlim_cur,
-             (unsigned long long)files.rlim_max);
+        proto_finding(
+            findings, "open files",
+            files.rlim_cur < FILES_WANTED ? "raise it before `pipeline up`: ulimit -n 4096" : NULL,
+            "%llu, can be raised to %llu", (unsigned long long)files.rlim_cur,
+            (unsigned long long)files.rlim_max);
     if (proto_run_sockets_root(folder, &error))
-        note(findings, "sockets", NULL, "%s", folder);
+        proto_finding(findings, "sockets", NULL, "%s", folder);
     else
-        note(findings, "sockets", "set XDG_RUNTIME_DIR to a folder of your own", "%.200s: %.200s",
-             error.where, error.text);
+        proto_finding(findings, "sockets", "set XDG_RUNTIME_DIR to a folder of your own",
+                      "%.200s: %.200s", error.where, error.text);
 }
 
 // ---- programs, libraries, devices --------------------------------------------------------------
@@ -123,10 +112,10 @@ static void look_at_programs(json_t *findings) {
         char path[PROTO_PATH_MAX];
         struct proto_error error;
         if (proto_programs_path(programs[i], path, &error) && access(path, X_OK) == 0)
-            note(findings, programs[i], NULL, "%s", path);
+            proto_finding(findings, programs[i], NULL, "%s", path);
         else
-            note(findings, programs[i], "build or install all programs together",
-                 "not beside this program");
+            proto_finding(findings, programs[i], "build or install all programs together",
+                          "not beside this program");
     }
 }
 
@@ -142,30 +131,21 @@ static void look_at_openblas(json_t *findings) {
     }
     globfree(&links);
     const bool openmp = strstr(path, "openmp") != NULL;
-    note(findings, "OpenBLAS",
-         openmp
-             ? "the openmp variant is slow when called from threads: install libopenblas0-pthread"
-             : NULL,
-         "%s%s%s; kernels are named at a trainer's start", path[0] ? path : "not at Debian's place",
-         chosen ? ", OPENBLAS_CORETYPE=" : "", chosen ? chosen : "");
-}
-
-static void look_at_cuda(json_t *findings) {
-    glob_t nodes;
-    char driver[256];
-    const size_t count = glob("/dev/nvidia[0-9]*", 0, NULL, &nodes) == 0 ? nodes.gl_pathc : 0;
-    globfree(&nodes);
-    first_line("/proc/driver/nvidia/version", driver, sizeof driver);
-    note(findings, "CUDA", "trainer.devices = [\"cpu\", \"cpu\"] runs: pipelines/1task.toml",
-         "not in this build; %zu NVIDIA device%s here%s%s", count, count == 1 ? "" : "s",
-         driver[0] ? ", driver " : ", no driver", driver);
+    proto_finding(
+        findings, "OpenBLAS",
+        openmp ? "the openmp variant is slow when called from threads: install libopenblas0-pthread"
+               : NULL,
+        "%s%s%s; kernels are named at a trainer's start", path[0] ? path : "not at Debian's place",
+        chosen ? ", OPENBLAS_CORETYPE=" : "", chosen ? chosen : "");
 }
 
 // What the simulator says of itself; a build without libmujoco has none.
 static void look_at_simulator(json_t *findings, const char *root) {
     struct proto_error error = {0};
     char *word = root[0] != '\0' ? proto_format(&error, "--libero=%s", root) : NULL;
-    json_t *answer = proto_probe_with("pipeline-evaluator", "doctor", word, &error);
+    const char *const words[] = {word, NULL};
+    json_t *answer =
+        proto_probe_with("pipeline-evaluator", "doctor", words, PROTO_PROBE_MS, &error);
     free(word);
     size_t i;
     json_t *finding;
@@ -175,11 +155,11 @@ static void look_at_simulator(json_t *findings, const char *root) {
             json_array_append(findings, finding);
     }
     if (!answer)
-        note(findings, "simulator",
-             error.status == PROTO_MISSING
-                 ? "training needs none; rollouts do: scripts/setup.sh, then build again"
-                 : "pipeline-evaluator doctor says more",
-             "%.200s", error.status == PROTO_MISSING ? "not built" : error.text);
+        proto_finding(findings, "simulator",
+                      error.status == PROTO_MISSING
+                          ? "training needs none; rollouts do: scripts/setup.sh, then build again"
+                          : "pipeline-evaluator doctor says more",
+                      "%.200s", error.status == PROTO_MISSING ? "not built" : error.text);
     json_decref(answer);
 }
 
@@ -216,18 +196,6 @@ static void print_libero(const json_t *places) {
                "with all three.\n");
 }
 
-static void print_findings(const json_t *findings) {
-    size_t i;
-    const json_t *finding;
-    json_array_foreach(findings, i, finding) {
-        const json_t *advice = json_object_get(finding, "advice");
-        printf("%s %-17s %s\n", advice ? "!" : " ",
-               json_string_value(json_object_get(finding, "name")),
-               json_string_value(json_object_get(finding, "found")));
-        if (advice) printf("  %-17s -> %s\n", "", json_string_value(advice));
-    }
-}
-
 static json_t *findings_new(const char *root) {
     json_t *findings = json_array();
     if (!findings) return NULL;
@@ -240,7 +208,7 @@ static json_t *findings_new(const char *root) {
     look_at_limits(findings);
     look_at_programs(findings);
     look_at_openblas(findings);
-    look_at_cuda(findings);
+    stage_doctor_gpus(findings);
     look_at_simulator(findings, root);
     return findings;
 }
@@ -253,9 +221,15 @@ int stage_doctor(int count, char **words) {
     const char *rest[1];
     size_t rest_count;
     struct proto_error error = {0};
-    if (!proto_words_read(count, words, options, PROTO_COUNT(options), rest, 0, &rest_count,
+    if (!proto_words_read(count, words, options, PROTO_COUNT(options), rest, 1, &rest_count,
                           &error))
         return proto_error_print("pipeline doctor", &error);
+    if (rest_count > 0 && strcmp(rest[0], "nccl") == 0) return stage_doctor_nccl(json);
+    if (rest_count > 0) {
+        proto_fail(&error, PROTO_USAGE, "there is no doctor for %.60s; there is one for nccl",
+                   rest[0]);
+        return proto_error_print("pipeline doctor", &error);
+    }
     json_t *findings = findings_new(root), *libero = libero_new(root);
     json_t *report = json_pack("{s:O, s:O}", "findings", findings, "libero", libero);
     int code = PROTO_DONE;
@@ -266,7 +240,7 @@ int stage_doctor(int count, char **words) {
         json_dumpf(report, stdout, JSON_INDENT(2));
         putchar('\n');
     } else {
-        print_findings(findings);
+        proto_findings_write(findings, stdout);
         print_libero(libero);
     }
     json_decref(report);

@@ -62,7 +62,12 @@ static const char plot_help[] =
     "RUN is the run folder; default: the newest run of this user.\n";
 static const char doctor_help[] =
     "Says what this machine offers a run and what is missing for it: devices, libraries, data,\n"
-    "disk, limits.\n";
+    "disk, limits.\n"
+    "\n"
+    "`pipeline doctor nccl` looks at what two GPUs need to add their gradients: driver, peer "
+    "access,\n"
+    "shared memory, NCCL_* variables; with two GPUs it lets two processes do it. Exit code 1: it\n"
+    "found something to complain of.\n";
 static const char version_help[] = "Versions of everything that matters to a result.\n";
 
 static const struct stage_verb verbs[] = {
@@ -92,7 +97,7 @@ static const struct stage_verb verbs[] = {
      "demonstrations by a scripted expert", NULL},
     {"env", NULL, "pipeline-evaluator", "list | render TASK -o FILE [--libero ROOT]",
      "LIBERO's tasks, and a picture of one", NULL},
-    {"doctor", stage_doctor, NULL, "[--json] [--libero ROOT]", "what this machine offers",
+    {"doctor", stage_doctor, NULL, "[nccl] [--json] [--libero ROOT]", "what this machine offers",
      doctor_help},
     {"version", stage_version, NULL, "[--json]", "versions of program and libraries", version_help},
     {NULL, NULL, NULL, NULL, NULL, NULL},

@@ -10,10 +10,12 @@
 #include "trainer/collective.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -127,6 +129,7 @@ static bool attempt_run(struct attempt *attempt, struct proto_error *error) {
         proto_fail(&finding->error, PROTO_FAILED, "rank %u died", rank);
         children[rank] = fork();
         if (children[rank] == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);  // whoever is tired of waiting kills the parent
             struct proto_error failure = {0};
             finding->done = rank_run(attempt, rank, &finding->seconds, &failure);
             finding->error = failure;
