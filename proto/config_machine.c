@@ -7,6 +7,8 @@
 #include "proto/config_check.h"
 #include "proto/config_value.h"
 #include "proto/files.h"
+#include "proto/module.h"
+#include "proto/probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +20,6 @@ static const struct absent {
     const char *reason;   // after "section.key = value: "
     const char *instead;  // as one would write it behind --set
 } absent[] = {
-    {"collective", "backend", "\"nccl\"", "this build has no CUDA, and so no NCCL", "host"},
-    {"collective", "backend", "\"staged\"", "this build has no CUDA", "host"},
     {"vision", "encoder", "\"siglip\"", "this build has no SigLIP encoder", "pixels"},
     {"vision", "cache", "true", "this build keeps no frame features; pixels needs none", "false"},
     {"language", "encoder", "\"t5\"", "this build has no T5 encoder", "hash"},
@@ -59,6 +59,8 @@ static bool instead_print(const struct proto_config *config, bool cuda, char *te
         if (strcmp(config->model.preset, "rdt-tiny") != 0)
             used += (size_t)snprintf(text + used, size - used,
                                      " --set model.preset=rdt-tiny --set model.pretrained=");
+        if (strcmp(config->collective.backend, "host") != 0)
+            used += (size_t)snprintf(text + used, size - used, " --set collective.backend=host");
     }
     if (evaluates_on_cuda(config))
         used += (size_t)snprintf(text + used, size - used, " --set evaluator.device=cpu");
@@ -72,25 +74,72 @@ static bool instead_print(const struct proto_config *config, bool cuda, char *te
     return true;
 }
 
-static bool check_devices(const struct proto_config *config, struct proto_error *error) {
-    const char *first = config->trainer.devices.items[0];
+// Fails with `why` and what runs instead, at trainer.devices or at evaluator.device.
+static bool no_device(const struct proto_config *config, const char *device, const char *why,
+                      bool trains, struct proto_error *error) {
     char instead[560];
-    if (!is_cuda(first)) return true;
-    if (!instead_print(config, true, instead, sizeof instead, error)) return false;
-    proto_fail(error, PROTO_MISSING,
-               "%s: this build has no CUDA. What runs here on cpu: pipelines/1task.toml, or%s",
-               first, instead);
-    return proto_config_place(config, "trainer", "devices", error);
+    if (!instead_print(config, trains, instead, sizeof instead, error)) return false;
+    proto_fail(error, PROTO_MISSING, "%s: %.400s. What runs %s%s", device, why,
+               trains ? "here on cpu: pipelines/1task.toml, or" : "instead:", instead);
+    return proto_config_place(config, trains ? "trainer" : "evaluator",
+                              trains ? "devices" : "device", error);
 }
 
-// Where the policy of an evaluator runs; without evaluation nobody asks.
-static bool check_evaluator(const struct proto_config *config, struct proto_error *error) {
-    char instead[560];
-    if (!evaluates_on_cuda(config)) return true;
-    if (!instead_print(config, false, instead, sizeof instead, error)) return false;
-    proto_fail(error, PROTO_MISSING, "%s: this build has no CUDA. What runs instead:%s",
-               config->evaluator.device, instead);
-    return proto_config_place(config, "evaluator", "device", error);
+// One device that is asked for against those that there are.
+static bool check_device(const struct proto_config *config, const json_t *known, const char *device,
+                         bool trains, struct proto_error *error) {
+    bool cuda = false;
+    uint32_t number = 0;
+    char why[420];
+    const char *reason = json_string_value(json_object_get(known, "why"));
+    const size_t count = json_array_size(json_object_get(known, "devices"));
+    if (!proto_device_parse(device, &cuda, &number) || !cuda || number < count) return true;
+    if (count == 0)
+        snprintf(why, sizeof why, "%s", reason ? reason : "there is no GPU here");
+    else
+        snprintf(
+            why, sizeof why, "there %s %zu GPU%s here, cuda:0%s (CUDA_VISIBLE_DEVICES is %.60s)",
+            count == 1 ? "is" : "are", count, count == 1 ? "" : "s", count > 1 ? " and on" : "",
+            getenv("CUDA_VISIBLE_DEVICES") ? getenv("CUDA_VISIBLE_DEVICES") : "not set");
+    return no_device(config, device, why, trains, error);
+}
+
+bool proto_config_check_devices(const struct proto_config *config, const json_t *known,
+                                struct proto_error *error) {
+    const struct proto_list *devices = &config->trainer.devices;
+    for (size_t i = 0; i < devices->count; i++)
+        if (!check_device(config, known, devices->items[i], true, error)) return false;
+    if (evaluates_on_cuda(config) &&
+        !check_device(config, known, config->evaluator.device, false, error))
+        return false;
+    if (devices->count < 2 || strcmp(config->collective.backend, "nccl") != 0 ||
+        json_is_integer(json_object_get(known, "nccl")))
+        return true;
+    const char *why = json_string_value(json_object_get(known, "nccl_why"));
+    proto_fail(error, PROTO_MISSING,
+               "nccl: %.400s. What runs instead, through the host's memory: --set "
+               "collective.backend=staged",
+               why ? why : "this build has no NCCL");
+    return proto_config_place(config, "collective", "backend", error);
+}
+
+// Which GPUs there are is asked of the program that uses them: this one loads no CUDA.
+static bool check_cuda(const struct proto_config *config, struct proto_error *error) {
+    const char *first = config->trainer.devices.items[0];
+    struct proto_error failure = {0};
+    const bool trains = is_cuda(first);
+    if (!trains && !evaluates_on_cuda(config)) return true;
+    if (!proto_module_is_there("cuda"))
+        return no_device(config, trains ? first : config->evaluator.device,
+                         "this build has no CUDA", trains, error);
+    json_t *known =
+        proto_probe_with("pipeline-trainer", "devices", NULL, PROTO_PROBE_LONG_MS, &failure);
+    if (!known)
+        return no_device(config, trains ? first : config->evaluator.device, failure.text, trains,
+                         error);
+    const bool done = proto_config_check_devices(config, known, error);
+    json_decref(known);
+    return done;
 }
 
 static bool check_absent(const struct proto_config *config, struct proto_error *error) {
@@ -158,6 +207,6 @@ bool proto_config_check_machine(const struct proto_config *config, struct proto_
                    "names no data: --set data.path=FILE.hdf5, or a folder of such files");
         return proto_config_place(config, "data", "path", error);
     }
-    return check_devices(config, error) && check_absent(config, error) &&
-           check_evaluator(config, error) && check_pretrained(config, error);
+    return check_cuda(config, error) && check_absent(config, error) &&
+           check_pretrained(config, error);
 }

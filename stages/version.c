@@ -1,5 +1,6 @@
 // stages/version.c - `pipeline version`: what a result depends on besides configuration and data:
 // this program, how it was compiled, and the libraries it runs with.
+#include "proto/module.h"
 #include "proto/probe.h"
 #include "proto/toml_shim.h"
 #include "proto/wire.h"
@@ -77,9 +78,9 @@ static json_t *versions_new(void) {
 #else
                                  true,
 #endif
-                                 "sanitized", SANITIZED, "cuda", false, "system",
-                                 machine.sysname[0] ? machine.release : "unknown", "libraries",
-                                 libraries(), "programs");
+                                 "sanitized", SANITIZED, "cuda", proto_module_is_there("cuda"),
+                                 "system", machine.sysname[0] ? machine.release : "unknown",
+                                 "libraries", libraries(), "programs");
     if (!versions) return NULL;
     merge_program(versions, "pipeline-loader");
     merge_program(versions, "pipeline-evaluator");
@@ -91,9 +92,10 @@ static void print_lines(const json_t *versions) {
     const char *key;
     json_t *value;
     printf("pipeline %s, protocol %d\n", PIPELINE_VERSION, PROTO_VERSION);
-    printf("  %-10s %s%s%s, no CUDA\n", "compiler",
+    printf("  %-10s %s%s%s, %s\n", "compiler",
            json_string_value(json_object_get(build, "compiler")),
-           OPTIMISED ? ", optimised" : ", not optimised", SANITIZED ? ", sanitized" : "");
+           OPTIMISED ? ", optimised" : ", not optimised", SANITIZED ? ", sanitized" : "",
+           proto_module_is_there("cuda") ? "with CUDA" : "no CUDA");
     printf("  %-10s Linux %s\n", "system", json_string_value(json_object_get(versions, "system")));
     json_object_foreach(json_object_get(versions, "libraries"), key, value)
         printf("  %-10s %s\n", key, json_string_value(value));

@@ -21,6 +21,8 @@ static bool both(const char *const sets[static SETS_MAX], struct proto_error *er
     size_t count = 7;
     for (size_t i = 0; i < SETS_MAX && sets[i]; i++) all[count++] = sets[i];
     struct proto_config *config = NULL;
+    // as on a machine whose build has no CUDA
+    setenv("PIPELINE_CUDA_MODULE", "/nowhere/libpipeline_cuda.so", 1);
     if (!proto_config_read(NULL, all, count, &config, error)) return false;
     const bool done = proto_config_check_machine(config, error);
     proto_config_free(&config);
@@ -308,6 +310,48 @@ TEST(config_alternative_of_2gpu_runs) {
     proto_config_free(&config);
 }
 
+// Answers of `pipeline-trainer devices`, and what two ranks with an evaluator beside them get.
+TEST(config_devices_are_those_that_the_trainer_sees) {
+    static const struct {
+        const char *name, *known, *set, *where, *says;
+    } rows[] = {
+        {"two", "{\"devices\": [{}, {}], \"nccl\": 22809}", "run.seed=1", NULL, NULL},
+        {"no driver", "{\"devices\": [], \"why\": \"no usable NVIDIA driver: code 35\"}",
+         "run.seed=1", "--set trainer.devices",
+         "cuda:0: no usable NVIDIA driver: code 35. What runs here on cpu"},
+        {"one", "{\"devices\": [{}], \"nccl\": 22809}", "run.seed=1", "--set trainer.devices",
+         "cuda:1: there is 1 GPU here, cuda:0 (CUDA_VISIBLE_DEVICES is 3)"},
+        {"evaluator", "{\"devices\": [{}, {}], \"nccl\": 22809}", "evaluator.device=cuda:2",
+         "--set evaluator.device", "there are 2 GPUs here"},
+        {"no NCCL", "{\"devices\": [{}, {}], \"nccl_why\": \"libnccl.so.2: not found\"}",
+         "run.seed=1", "--set collective.backend",
+         "nccl: libnccl.so.2: not found. What runs instead, through the host's memory: --set "
+         "collective.backend=staged"},
+        {"staged", "{\"devices\": [{}, {}], \"nccl_why\": \"not found\"}",
+         "collective.backend=staged", NULL, NULL},
+    };
+    setenv("CUDA_VISIBLE_DEVICES", "3", 1);
+    for (size_t i = 0; i < PROTO_COUNT(rows); i++) {
+        const char *sets[] = {"trainer.devices=[\"cuda:0\", \"cuda:1\"]", "collective.backend=nccl",
+                              "evaluator.device=cuda:1", rows[i].set};
+        struct proto_config *config = NULL;
+        struct proto_error error = {0};
+        json_t *known = json_loads(rows[i].known, 0, NULL);
+        TEST_CASE(rows[i].name);
+        CHECK_OK(proto_config_read(NULL, sets, PROTO_COUNT(sets), &config, &error), error);
+        const bool done = proto_config_check_devices(config, known, &error);
+        CHECK(done == !rows[i].says);
+        if (!done) {
+            CHECK_INT(error.status, PROTO_MISSING);
+            CHECK_TEXT(error.where, rows[i].where);
+            CHECK_HAS(error.text, rows[i].says);
+        }
+        json_decref(known);
+        proto_config_free(&config);
+    }
+}
+
 TEST_MAIN(UNIT(config_refuses_at_the_option_to_change), UNIT(config_accepts_what_is_at_the_limit),
           UNIT(config_judges_a_folder_of_weights_by_its_files),
-          UNIT(config_device_names_have_one_spelling), UNIT(config_alternative_of_2gpu_runs))
+          UNIT(config_device_names_have_one_spelling), UNIT(config_alternative_of_2gpu_runs),
+          UNIT(config_devices_are_those_that_the_trainer_sees))

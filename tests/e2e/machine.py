@@ -1,0 +1,71 @@
+# tests/e2e/machine.py - what the programs say of GPUs on a machine that may have none: lists,
+# doctor, and the refusal of a run. Oracle: what a build without CUDA, or without a driver, must say.
+import glob
+import json
+import os
+import subprocess
+import sys
+
+import case
+from case import BIN, check
+
+PIPELINES = os.path.join(os.path.dirname(__file__), "..", "..", "pipelines")
+
+
+def run(program, *words, code=0, **environment):
+    done = subprocess.run([os.path.join(BIN, program), *words], capture_output=True, text=True,
+                          timeout=120, env={**os.environ, **environment})
+    check(code is None or done.returncode == code, "%s %s: exit %d\n%s%s" % (
+        program, " ".join(words), done.returncode, done.stdout, done.stderr))
+    return done
+
+
+def collective(_folder):
+    """Two processes really add; a device that is not there is named."""
+    shown = json.loads(run("pipeline-trainer", "collective", "--backend", "host", "--devices",
+                           "cpu,cpu", "--json").stdout)
+    check(shown["ok"] and shown["bytes"] == 32 << 20 and shown["seconds"] > 0, "%s" % shown)
+    done = run("pipeline-trainer", "collective", "--devices", "cuda:0,cuda:1", code=4,
+               PIPELINE_CUDA_MODULE="/nowhere/x.so")
+    check("/nowhere/x.so" in done.stderr, done.stderr)
+    run("pipeline-trainer", "collective", "--devices", "cpu", code=2)
+
+
+def doctor_nccl(_folder):
+    """Without a second GPU the doctor complains, and says what every variable does."""
+    nowhere = {"PIPELINE_CUDA_MODULE": "/nowhere/x.so", "PIPELINE_NVML": "/nowhere/y.so"}
+    done = run("pipeline", "doctor", "nccl", "--json", code=1, NCCL_P2P_DISABLE="1",
+               NCCL_STRANGE="7", **nowhere)
+    report = json.loads(done.stdout)
+    check(not report["good"], "nothing is wrong with no GPU")
+    rows = {row["name"]: row for row in report["findings"]}
+    check("/nowhere/x.so" in rows["CUDA"]["found"] and "advice" in rows["CUDA"], rows["CUDA"])
+    check("/nowhere/y.so" in rows["NVIDIA driver"]["found"], "%s" % rows["NVIDIA driver"])
+    check("advice" in rows["GPUs"], "%s" % rows["GPUs"])
+    check("host's memory" in rows["NCCL_P2P_DISABLE"]["found"], "%s" % rows["NCCL_P2P_DISABLE"])
+    check("NCCL_STRANGE=7" in rows["variable"]["found"], "%s" % rows["variable"])
+    check("added 32 MiB" in rows["meeting"]["found"], "%s" % rows["meeting"])
+    text = run("pipeline", "doctor", "nccl", code=1, **nowhere).stdout
+    check("no NCCL_* is set" in text and "->" in text, text)
+    run("pipeline", "doctor", "ncll", code=2)
+
+
+def no_driver(folder):
+    """The real CUDA module without a driver: a cuda:N run is refused with exit code 4, cpu runs."""
+    if not glob.glob(os.path.join(BIN, "..", "lib*", "libpipeline_cuda.so")):
+        print("this build has no CUDA module")
+        sys.exit(77)
+    known = json.loads(run("pipeline-trainer", "devices", "--json").stdout)
+    if known["devices"]:
+        print("there is a GPU here")
+        sys.exit(77)
+    check(known["module"] and "no usable NVIDIA driver" in known["why"], "%s" % known)
+    done = run("pipeline", "up", os.path.join(PIPELINES, "2gpu.toml"), "--set",
+               "data.path=" + case.demos(), "--set", "run.output_dir=" + folder + "/run", code=4)
+    check("2gpu.toml:" in done.stderr and "no usable NVIDIA driver" in done.stderr, done.stderr)
+    check(not os.path.exists(folder + "/run"), "a refused run left a folder")
+    live = case.Run(folder + "/cpu", 3, 1)
+    live.go()
+
+
+case.main({f.__name__: f for f in (collective, doctor_nccl, no_driver)})
