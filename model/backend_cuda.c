@@ -106,6 +106,7 @@ static const struct model_ops model_ops_cuda = {
     .precision = model_cuda_precision,
     .parameters = model_cuda_parameters,
     .stream = cuda_stream,
+    .copies_open = model_cuda_copies_open,
     .attention_saved = model_cuda_attention_saved,
     .gemm = model_cuda_gemm,
     .norm = cuda_norm,
