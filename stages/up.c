@@ -114,9 +114,6 @@ bool stage_up_run(const struct stage_up_settings *settings, int *code, struct pr
     if (!stage_lock_take(up.folder, &up.lock, error)) goto end;
     if (!up_resume(&up, error)) goto end;
     if (!up_write(&up, error)) goto end;
-    if (strcmp(up.config->evaluator.when, "never") != 0)
-        up_notice(&up, "this build has no evaluator: checkpoints are written and not evaluated "
-                       "(evaluator.when = \"never\" says so)");
     const struct stage_run run = {.config = up.config,
                                   .folder = up.folder,
                                   .programs = settings->programs ? settings->programs : programs,
