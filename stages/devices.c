@@ -20,27 +20,32 @@ struct stage_devices {
     } ranks[];
 };
 
-struct stage_devices *stage_devices_open(const struct proto_list *list) {
+struct stage_devices *stage_devices_new(const struct proto_list *list, json_t *known) {
     struct proto_error error = {0};
-    bool any = false;
     struct stage_devices *devices =
         proto_alloc(sizeof *devices + list->count * sizeof devices->ranks[0], &error);
-    if (!devices) return NULL;
+    if (!devices) {
+        json_decref(known);
+        return NULL;
+    }
+    devices->known = known;
     devices->count = list->count;
     for (size_t i = 0; i < list->count; i++) {
         devices->ranks[i].cuda = strncmp(list->items[i], "cuda:", 5) == 0;
-        if (!devices->ranks[i].cuda) continue;
-        devices->ranks[i].number = strtoul(list->items[i] + 5, NULL, 10);
-        any = true;
+        if (devices->ranks[i].cuda)
+            devices->ranks[i].number = strtoul(list->items[i] + 5, NULL, 10);
     }
-    // nothing depends on it: what cannot be asked is not shown
-    if (any) devices->known = proto_probe("pipeline-trainer", "devices", &error);
-    if (!devices->known) {
-        stage_devices_close(&devices);
-        return NULL;
-    }
+    // nothing depends on it: what cannot be read is not shown
     if (!stage_nvml_open(&devices->nvml, &error)) devices->nvml = NULL;
     return devices;
+}
+
+struct stage_devices *stage_devices_open(const struct proto_list *list) {
+    struct proto_error error = {0};
+    bool any = false;
+    for (size_t i = 0; i < list->count; i++) any = any || strncmp(list->items[i], "cuda:", 5) == 0;
+    json_t *known = any ? proto_probe("pipeline-trainer", "devices", &error) : NULL;
+    return known ? stage_devices_new(list, known) : NULL;
 }
 
 void stage_devices_close(struct stage_devices **devices) {

@@ -10,6 +10,8 @@
 struct stage_devices;
 // NULL when none of the run's devices is a GPU, or nothing is known of it: then nothing is shown.
 struct stage_devices *stage_devices_open(const struct proto_list *devices);
+// The same with what `pipeline-trainer devices` answered, which is taken over.
+struct stage_devices *stage_devices_new(const struct proto_list *devices, json_t *known);
 void stage_devices_close(struct stage_devices **devices);  // accepts NULL; leaves NULL behind
 
 // Adds to the row of rank i: "name", "uuid", "utilisation" (percent), "memory_used_bytes",

@@ -51,10 +51,13 @@ static json_t *report_supervisor(const struct stage_supervisor *supervisor) {
 
 static json_t *report_devices(const struct stage_supervisor *supervisor) {
     json_t *devices = json_array();
-    for (uint32_t i = 0; i < supervisor->trainer_count; i++)
-        json_array_append_new(devices, json_pack("{s:i, s:s, s:i}", "rank", (int)i, "device",
-                                                 supervisor->run->config->trainer.devices.items[i],
-                                                 "threads", (int)supervisor->threads));
+    for (uint32_t i = 0; i < supervisor->trainer_count; i++) {
+        json_t *row = json_pack("{s:i, s:s, s:i}", "rank", (int)i, "device",
+                                supervisor->run->config->trainer.devices.items[i], "threads",
+                                (int)supervisor->threads);
+        stage_devices_describe(supervisor->devices, i, row);
+        json_array_append_new(devices, row);
+    }
     return devices;
 }
 

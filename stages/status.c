@@ -6,8 +6,10 @@
 #include "stages/client.h"
 #include "stages/clock.h"
 #include "stages/console.h"
+#include "stages/devices.h"
 #include "stages/lock.h"
 #include "stages/verb.h"
+#include "stages/verdict.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -132,6 +134,14 @@ static void print_work(const json_t *process, const char *success) {
         printf("  %s\n", text);
 }
 
+// What holds the run up, if anything does.
+static void print_waits(const json_t *status) {
+    struct stage_waits waits;
+    char text[STAGE_VERDICT_TEXT_BYTES];
+    const char *run = json_string_value(json_object_get(status, "run"));
+    if (run && stage_waits_read(run, &waits) && stage_verdict(&waits, text)) printf("%s\n", text);
+}
+
 static void print_live(const json_t *status) {
     struct stage_score newest, best;
     const json_t *evaluation = json_object_get(status, "evaluation");
@@ -160,6 +170,8 @@ static void print_live(const json_t *status) {
         printf("%s%s\n", note ? "  " : "", note ? note : "");
         print_work(process, success);
     }
+    stage_devices_print(json_object_get(status, "devices"));
+    print_waits(status);
 }
 
 // One look; *live says whether somebody answered.

@@ -5,6 +5,7 @@
 #include "proto/files.h"
 #include "proto/json.h"
 #include "stages/clock.h"
+#include "stages/verdict.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -130,6 +131,7 @@ static bool supervisor_open(struct stage_supervisor *supervisor, struct proto_er
     if (!proto_run_path(run->folder, "events.jsonl", path, error)) return false;
     if (!stage_journal_open(&supervisor->journal, path, error)) return false;
     if (!stage_evaluators_open(supervisor, error)) return false;
+    supervisor->devices = stage_devices_open(&run->config->trainer.devices);
     if (!signals_open(supervisor, error)) return false;
     if (!proto_run_control(run->folder, path, error)) return false;
     return stage_control_open(path, stage_report_answer, supervisor, &supervisor->control, error);
@@ -143,6 +145,7 @@ static void supervisor_close(struct stage_supervisor *supervisor) {
         p->counters = NULL;
     }
     stage_evaluators_close(supervisor);
+    stage_devices_close(&supervisor->devices);
     stage_control_close(&supervisor->control);
     stage_journal_close(&supervisor->journal);
     stage_console_close(&supervisor->console);
@@ -220,6 +223,15 @@ static bool supervisor_loop(struct stage_supervisor *supervisor, struct proto_er
     return going;
 }
 
+// What the newest steps waited for, in words.
+static void say_waits(struct stage_supervisor *supervisor) {
+    struct stage_waits waits;
+    char text[STAGE_VERDICT_TEXT_BYTES];
+    if (!supervisor->started || !stage_waits_read(supervisor->run->folder, &waits)) return;
+    (void)stage_verdict(&waits, text);
+    stage_console_say(&supervisor->console, "supervisor", "%s", text);
+}
+
 // The last lines: what is there now, and how to go on.
 static void say_end(struct stage_supervisor *supervisor) {
     struct proto_error ignored = {0};
@@ -234,6 +246,7 @@ static void say_end(struct stage_supervisor *supervisor) {
     free(steps);
     stage_duration_text((double)(stage_now_ms() - supervisor->started_ms) / 1000, duration);
     stage_console_flush(&supervisor->console);
+    say_waits(supervisor);
     if (supervisor->finished)
         stage_console_say(&supervisor->console, "supervisor",
                           "Training finished: %" PRIu64 "/%" PRId64 " steps, %s; checkpoint: %s",

@@ -13,6 +13,7 @@
 #include "stages/console.h"
 #include "stages/control.h"
 #include "stages/cost.h"
+#include "stages/devices.h"
 #include "stages/journal.h"
 #include "stages/policy.h"
 #include "stages/process.h"
@@ -73,7 +74,8 @@ struct stage_supervisor {
     struct stage_journal journal;
     struct stage_console console;
     struct stage_control *control;
-    int signals;  // signalfd
+    struct stage_devices *devices;  // GPUs; NULL: none
+    int signals;                    // signalfd
     bool journal_failing;
 
     enum stage_phase phase;
