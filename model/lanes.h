@@ -73,11 +73,11 @@ struct sum {
     vec part[SUM_VECS];
 };
 static inline float sum_total(const struct sum *s) {
-    float t[SUM_LANES];
-    memcpy(t, s->part, sizeof t);
-    for (int width = SUM_LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) t[i] += t[i + width];
-    return t[0];
+    typedef float quad __attribute__((vector_size(16)));
+    quad q[SUM_LANES / 4];
+    memcpy(q, s->part, sizeof q);
+    const quad four = (q[0] + q[2]) + (q[1] + q[3]);  // lanes i, i + 8, then i + 4
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 // exp within 2 ulp on [-87, 88], clamped there: 2^n by the exponent's bits, the rest by the Taylor

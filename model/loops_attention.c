@@ -10,7 +10,8 @@
 
 #include <assert.h>
 
-#define ROWS 6  // of a tile; 6 x 2 vectors of sums fit 16 registers
+#define ROWS 6         // of a tile; 6 x 2 vectors of sums fit 16 registers
+#define ROWS_AHEAD 16  // fetched into the cache while this one is worked on
 #define PADDED(n) (((n) + SUM_LANES - 1) / SUM_LANES * SUM_LANES)
 
 // C[m][n] = sum over k of A(m, k) B[k][n], n in whole vectors; A(m, k) = a[m * am + k * ak].
@@ -102,10 +103,16 @@ static void begin_head(struct head *h, const struct model_attention *a, size_t i
     h->k_rows = scratch;
 }
 
+static inline void fetch(const float *row, size_t n) {
+    for (size_t j = 0; j < n; j += 16) __builtin_prefetch(row + j);
+}
+
 static void norm_rows(const struct head *h, const float *x, size_t stride, size_t rows,
                       const float *gain, float *y, float *stats) {
     for (size_t r = 0; r < rows; r++) {
         float *to = y + r * h->padded;
+        // a head is a narrow strip of wide rows, which no prefetcher of a processor follows
+        if (r + ROWS_AHEAD < rows) fetch(x + (r + ROWS_AHEAD) * stride, h->width);
         stats[2 * r + 1] =
             norm_scale(h->a->stat, h->a->epsilon, x + r * stride, h->width, &stats[2 * r]);
         norm_apply(x + r * stride, gain, stats[2 * r + 1], h->width, to);
