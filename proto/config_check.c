@@ -76,9 +76,11 @@ static bool check_devices(const struct proto_config *config, bool *cuda,
                           "%s and %s in one run: ranks must be all cpu or all cuda, because a step "
                           "takes as long as its slowest rank",
                           devices->items[0], devices->items[i]);
-        if (is_cuda && taken[number])
+        // NCCL refuses it; over the host's memory it is allowed, and slower than one rank
+        if (is_cuda && taken[number] && strcmp(config->collective.backend, "staged") != 0)
             return REFUSE(config, "trainer", "devices",
-                          "%s is named twice: each rank needs a device of its own",
+                          "%s is named twice: each rank needs a device of its own, or "
+                          "collective.backend = \"staged\"",
                           devices->items[i]);
         if (is_cuda) taken[number] = true;
         *cuda = is_cuda;

@@ -86,13 +86,10 @@ static void announce_data(const struct trainer_session *session) {
 void trainer_announce_run(const struct trainer_session *session) {
     const struct trainer_plan *plan = &session->plan;
     const bool cpu = strcmp(plan->device, "cpu") == 0;
-    const bool rounds = plan->precision != MODEL_F32;
     proto_link_say(session->link,
-                   "Distributed training: world_size=%u, rank=%u, device %s, %u thread%s, %s%s%s",
+                   "Distributed training: world_size=%u, rank=%u, device %s, %u thread%s, %s",
                    plan->ranks, plan->rank, plan->device, plan->threads,
-                   plan->threads == 1 ? "" : "s", model_backend_kernels(session->backend),
-                   rounds ? ", products in " : "",
-                   rounds ? plan->config->trainer.mixed_precision : "");
+                   plan->threads == 1 ? "" : "s", session->kernels);
     if (cpu && openblas_get_parallel() == OPENBLAS_OPENMP)
         proto_link_say(session->link,
                        "warning: OpenBLAS is its OpenMP variant, which is slow below our threads; "
@@ -121,7 +118,7 @@ void trainer_announce_start(const struct trainer_session *session) {
 void trainer_announce_resume(const struct trainer_session *session, const char *checkpoint,
                              const struct proto_trainer_state *header) {
     const struct trainer_plan *plan = &session->plan;
-    const char *kernels = model_backend_kernels(session->backend);
+    const char *kernels = session->kernels;
     if (plan->rank != 0) return;
     proto_link_say(session->link,
                    "resuming from %s: %" PRIu64 " steps done, next position %" PRIu64, checkpoint,

@@ -8,6 +8,8 @@
 
 #define LOOKS_AT_ONCE 200  // some tens of microseconds
 #define PAUSE_NS 50000
+#define LOOKS_LONG 1200  // some tens of milliseconds
+#define PAUSE_LONG_NS 500000
 
 double trainer_collective_now_s(void) {
     struct timespec now;
@@ -71,7 +73,7 @@ void trainer_collective_device_abort(struct trainer_collective *collective,
 }
 
 void trainer_collective_device_pause(uint64_t looks) {
-    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    const struct timespec pause = {.tv_nsec = looks < LOOKS_LONG ? PAUSE_NS : PAUSE_LONG_NS};
     if (looks > LOOKS_AT_ONCE)
         ppoll(NULL, 0, &pause, NULL);
     else

@@ -3,8 +3,10 @@
 
 #include "proto/checkpoint_aside.h"
 #include "trainer/announce.h"
+#include "trainer/expect.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,6 +33,10 @@ static bool open_network(struct trainer_session *session, struct proto_error *er
         !trainer_instructions_encode(session->language, plan->codec, sizes.lang_rows,
                                      &session->instructions, error))
         return false;
+    const bool rounds = plan->precision != MODEL_F32;
+    snprintf(session->kernels, sizeof session->kernels, "%.58s%s%s",
+             model_backend_kernels(session->backend), rounds ? "+" : "",
+             rounds ? config->trainer.mixed_precision : "");
     const struct model_rdt_plan network = {
         .batch_max = plan->batch_max, .lang_max = session->instructions.length, .training = true};
     if (!trainer_announce_memory(session, &sizes, &network, error)) return false;
@@ -171,7 +177,7 @@ static bool open_records(struct trainer_session *session, struct proto_error *er
         .instructions = &session->instructions,
         .metrics = session->metrics,
         .link = session->link,
-        .kernels = model_backend_kernels(session->backend),
+        .kernels = session->kernels,
     };
     // its memory is touched now: lack of it shows before the first step, and the first checkpoint
     // stalls training no longer than the others
@@ -203,6 +209,7 @@ bool trainer_session_open(const char *run, uint32_t rank, uint32_t attempt, stru
     session->order = trainer_order_from(&session->plan, session->state.step, session->state.cursor);
     session->ahead = session->order;
     trainer_announce_run(session);
+    trainer_expect_say(session);
     return open_peers(session, error) && open_records(session, error);
 }
 

@@ -18,6 +18,7 @@ struct trainer_session {
     struct proto_link *link;  // borrowed
     struct trainer_plan plan;
     struct model_backend *backend;
+    char kernels[64];  // what the bits of the run depend on: the backend's, and the precision
     struct model_vision *vision;
     struct model_language *language;
     struct trainer_instructions instructions;

@@ -89,7 +89,8 @@ static const struct {
      {"trainer.devices=[\"cuda:1\", \"cuda:1\"]"},
      PROTO_USAGE,
      "--set trainer.devices",
-     "cuda:1 is named twice"},
+     "cuda:1 is named twice: each rank needs a device of its own, or collective.backend = "
+     "\"staged\""},
     {"mixed devices",
      {"trainer.devices=[\"cuda:1\", \"cpu\"]"},
      PROTO_USAGE,
