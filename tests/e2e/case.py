@@ -81,7 +81,7 @@ class Run:
             "loader.workers": workers, "trainer.train_batch_size": 8,
             "trainer.checkpointing_period": 20, "trainer.sample_period": 0,
             "trainer.sample_batch_size": 8, "trainer.num_sample_batches": 1,
-            "trainer.lr_warmup_steps": 10,
+            "trainer.lr_warmup_steps": 10, "evaluator.when": "never",
         }
         self.sets.update({key.replace("__", "."): value for key, value in sets.items()})
         self.process = None
