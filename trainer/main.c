@@ -1,5 +1,6 @@
 // trainer/main.c - the program `pipeline-trainer`: one rank of a training run, and the checker of
 // its ledger.
+#include "trainer/expect.h"
 #include "trainer/ledger.h"
 #include "trainer/loop.h"
 #include "trainer/verb_devices.h"
@@ -126,10 +127,12 @@ static int train(const char *run, uint32_t rank, uint32_t attempt) {
     int code = PROTO_DONE;
     const bool opened = trainer_session_open(run, rank, attempt, link, &session, &error);
     if (opened) proto_link_ready(link);
-    if (!opened || !trainer_loop(&session, &stopped, &error))
+    if (!opened || !trainer_loop(&session, &stopped, &error)) {
+        trainer_expect_advise(&session, &error);
         code = train_failed(&session, link, opened, &error);
-    else if (stopped)
+    } else if (stopped) {
         code = train_stopped(link);
+    }
     trainer_session_close(&session);
     proto_link_close(&link);
     return code;

@@ -68,4 +68,24 @@ def no_driver(folder):
     live.go()
 
 
-case.main({f.__name__: f for f in (collective, doctor_nccl, no_driver)})
+def full_device(folder):
+    """A device that is full: exit code 5, what asked, what holds the rest, and what would fit."""
+    simulated = os.path.join(BIN, "..", "lib", "libpipeline_cuda_sim.so")
+    if not os.path.exists(simulated):
+        print("skipped: needs %s" % simulated)
+        sys.exit(case.SKIPPED)
+    words = {"data.path": case.demos(), "run.output_dir": folder + "/run", "run.max_train_steps": 1,
+             "trainer.devices": '["cuda:0"]', "trainer.mixed_precision": "no",
+             "trainer.train_batch_size": 1024, "trainer.sample_batch_size": 4,
+             "collective.backend": "staged"}
+    sets = [word for key, value in words.items() for word in ("--set", "%s=%s" % (key, value))]
+    done = run("pipeline", "up", os.path.join(PIPELINES, "1task.toml"), *sets, code=5,
+               PIPELINE_CUDA_MODULE=simulated, GPUSIM_DEVICES="1",
+               GPUSIM_MEMORY=str(1500 << 20))
+    said = done.stdout + done.stderr
+    check("cuda:0" in said and "is full" in said and "asked for" in said, said)
+    check("By forecast, trainer.train_batch_size = " in said, said)
+    check("gradient_accumulation_steps = " in said and "fits" in said, said)
+
+
+case.main({f.__name__: f for f in (collective, doctor_nccl, no_driver, full_device)})
