@@ -42,7 +42,8 @@ static const char scale_help[] =
     "\n"
     "  --run DIR   the run folder; default: the newest run of this user\n";
 static const char logs_help[] =
-    "Prints what the stages wrote, each line behind its stage: loader, trainer-1, index.\n"
+    "Prints what the stages wrote, each line behind its stage: loader, trainer-1,\n"
+    "evaluator, index.\n"
     "\n"
     "  -f          go on with new lines until the run ends; starts near the end\n"
     "  --run DIR   the run folder; default: the newest run of this user\n";
@@ -75,7 +76,8 @@ static const struct stage_verb verbs[] = {
      up_help},
     {"status", stage_status, NULL, "[--json] [--watch] [--run DIR]", "what runs, and how it does",
      status_help},
-    {"scale", stage_scale, NULL, "loader=N [--run DIR]", "more or fewer loaders, live", scale_help},
+    {"scale", stage_scale, NULL, "loader=N | evaluator=N [--run DIR]",
+     "more or fewer loaders or evaluators, live", scale_help},
     {"logs", stage_logs, NULL, "[STAGE] [-f] [--run DIR]", "what the stages wrote", logs_help},
     {"down", stage_down, NULL, "[--now] [--run DIR]", "stop a run with a checkpoint", down_help},
     {"plot", stage_plot, NULL, "[RUN] [-o FILE.svg] [--results FILE]", "a picture of a run",
