@@ -320,8 +320,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
         const communicator_ref c = find(comm);
         if (!c) return refuse(nullptr, ncclInvalidArgument, "comm is not a communicator");
         wait_for(lock, c->last);
-        communicators().erase(comm);
-        delete comm;
+        if (communicators().erase(comm) > 0) delete comm;  // it may have been aborted meanwhile
         return ncclSuccess;
     });
 }
