@@ -79,9 +79,9 @@ void stage_evaluators_refuse(struct stage_supervisor *supervisor, const struct p
         stage_console_say(&supervisor->console, "supervisor", "%s", line);
         return;
     }
-    const size_t used = strlen(error.text);
-    snprintf(error.text + used, sizeof error.text - used,
-             ". To train without evaluation: --set evaluator.when=never");
+    stage_console_say(&supervisor->console, "supervisor",
+                      "Nothing is trained that cannot be evaluated afterwards. To train without "
+                      "evaluation: --set evaluator.when=never");
     proto_error_where(&error, "evaluator.when = \"%s\"", supervisor->run->config->evaluator.when);
     stage_conduct_failure(supervisor, &error);
 }
@@ -213,7 +213,12 @@ bool stage_evaluators_sum_up(struct stage_supervisor *supervisor, struct proto_e
     char names[320];
     const struct stage_score *newest = stage_scores_newest(&supervisor->scores);
     const struct stage_score *best = stage_scores_best_one(&supervisor->scores);
-    if (supervisor->evaluation == STAGE_EVALUATION_OFF) return true;
+    if (supervisor->evaluation == STAGE_EVALUATION_OFF) {
+        if (is_auto(supervisor))
+            stage_console_say(&supervisor->console, "supervisor",
+                              "Checkpoints were NOT EVALUATED: the reason stands in training.log");
+        return true;
+    }
     if (newest)
         stage_console_say(&supervisor->console, "supervisor",
                           "Success: %u of %u (%.0f %%) at step %" PRIu64 "; results: %s/eval",
