@@ -1,12 +1,14 @@
 // model/backend_counting.c - the table of operations, filled with sums of sizes.
 #include "model/backend_counting.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define FLOAT 4.0  // bytes of a stored number
+#define FLOAT 4.0                      // bytes of a stored number
+#define ATTENTION_SCORES_BYTES 67.1e6  // of one part of an attention on a GPU
 
 struct counting {
     struct model_backend base;
@@ -158,14 +160,14 @@ static bool counting_copies(struct model_backend *backend, struct model_copies *
 // ---- products ----
 
 // Adds an operand. One that is rounded first is read whole and written small before the product
-// reads it; a weight's rounded copy is kept.
-static void add_operand(const struct model_backend *backend, double elements, bool weight,
-                        struct model_counted *counted) {
+// reads it; a weight's rounded copy is kept. Returns the bytes that it takes meanwhile.
+static double add_operand(const struct model_backend *backend, double elements, bool weight,
+                          struct model_counted *counted) {
     const double size = (double)operand_size(backend);
     counted->bytes += elements * size;
-    if (size >= FLOAT || weight) return;
+    if (size >= FLOAT || weight) return 0;
     counted->rounding_bytes += elements * (FLOAT + size);
-    counted->scratch_bytes += elements * size;
+    return elements * size;
 }
 
 static bool counting_gemm(struct model_backend *backend, const struct model_gemm *a,
@@ -179,45 +181,58 @@ static bool counting_gemm(struct model_backend *backend, const struct model_gemm
                                     .flop = 2 * m * n * k,
                                     .bytes = outputs * m * n * FLOAT,
                                     .weight = gradient ? a->d : a->b};
-    add_operand(backend, m * k, false, &counted);
-    add_operand(backend, k * n, !gradient, &counted);
+    counted.left_bytes = add_operand(backend, m * k, false, &counted);
+    counted.right_bytes = add_operand(backend, k * n, !gradient, &counted);
     return count(backend, counted);
 }
 
-// Queries times keys, and probabilities times values; backward twice as many. Between two products
-// scores are written and read.
+// Queries times keys, and probabilities times values; backward twice as many, and one more where
+// the probabilities are made again. Between two products scores are written and read.
 static bool count_attention(struct model_backend *backend, const struct model_attention *a,
-                            const char *name, double products) {
+                            const char *name, bool backward) {
+    const bool again = !counting_of(backend)->settings.keeps_probabilities;
+    const int products = backward ? again ? 5 : 4 : 2;
     const double rows = (double)a->batch * (double)a->heads * (double)a->queries;
     const double columns = (double)a->batch * (double)a->heads * (double)a->keys;
     const double scores = rows * (double)a->keys, head_width = (double)a->head_width;
+    const double size = (double)operand_size(backend);
+    // what a part of all heads holds: operands, results, scores and what products read of them
+    const double head_scores = (double)a->queries * (double)a->keys * FLOAT;
+    const double part =
+        fmin(1, fmax(ATTENTION_SCORES_BYTES, head_scores) / fmax(1, scores * FLOAT));
+    const double arrays = (rows + 2 * columns) * head_width * size + rows * head_width * FLOAT +
+                          scores * (FLOAT + size);
+    const double more =
+        rows * head_width * (size + FLOAT) + columns * head_width * FLOAT + scores * (FLOAT + size);
     struct model_counted counted = {.kind = MODEL_COUNTED_PRODUCT,
                                     .name = name,
                                     .flop = products * 2 * scores * head_width,
                                     .bytes = products * scores * FLOAT,
-                                    .scratch_bytes = products / 2 * scores * FLOAT};
-    for (int i = 0; i < (int)products; i++) {
-        add_operand(backend, rows * head_width, false, &counted);
-        add_operand(backend, columns * head_width, false, &counted);
+                                    .attention_bytes =
+                                        again ? part * (arrays + (backward ? more : 0)) : 0};
+    for (int i = 0; i < products; i++) {
+        (void)add_operand(backend, rows * head_width, false, &counted);
+        (void)add_operand(backend, columns * head_width, false, &counted);
     }
     return count(backend, counted);
 }
 static bool counting_attention(struct model_backend *backend, const struct model_attention *a,
                                struct proto_error *error) {
     (void)error;
-    return count_attention(backend, a, "attention", 2);
+    return count_attention(backend, a, "attention", false);
 }
 static bool counting_attention_backward(struct model_backend *backend,
                                         const struct model_attention_backward *a,
                                         struct proto_error *error) {
     (void)error;
-    return count_attention(backend, &a->forward, "attention_backward", 4);
+    return count_attention(backend, &a->forward, "attention_backward", true);
 }
 
-static size_t dense_attention_saved(size_t batch, size_t heads, size_t queries, size_t keys,
-                                    size_t head_width) {
-    (void)head_width;
-    return batch * heads * queries * keys;
+// The largest score of a query and 1 / the sum.
+static size_t gpu_attention_saved(size_t batch, size_t heads, size_t queries, size_t keys,
+                                  size_t head_width) {
+    (void)keys, (void)head_width;
+    return batch * heads * queries * 2;
 }
 
 // ---- everything that only moves numbers ----
@@ -269,7 +284,7 @@ static const struct model_ops model_ops_counting = {.name = "counting",
                                                     .parameters = counting_parameters,
                                                     .stream = counting_stream,
                                                     .copies_open = counting_copies,
-                                                    .attention_saved = dense_attention_saved,
+                                                    .attention_saved = gpu_attention_saved,
 #define FILL_SLOT(operation, args) .operation = counting_##operation,
                                                     MODEL_OPERATIONS(FILL_SLOT)};
 

@@ -26,14 +26,18 @@ struct model_counted {
     double flop;            // multiplications and additions of products; 0 for all else
     double bytes;           // moved by the operation itself
     double rounding_bytes;  // moved before it, to round its operands
-    double scratch_bytes;   // held while it runs: rounded operands, scores
-    const float *weight;    // gemm: the weight it reads, or whose gradient it adds to; else NULL
+    // held while it runs, for the largest operation of its kind: a product's rounded operands, the
+    // heads and scores of an attention
+    double left_bytes, right_bytes, attention_bytes;
+    const float *weight;  // gemm: the weight it reads, or whose gradient it adds to; else NULL
 };
+// The device that is stood for, as far as its attention differs: a GPU keeps two numbers of a query
+// for the backward pass and makes the probabilities again, in parts of bounded size.
 struct model_counting_settings {
-    // Elements that attention saves on the device that is stood for (a slot of its model_ops);
-    // NULL: one probability for each query and key.
+    // of its model_ops; NULL: a GPU's
     size_t (*attention_saved)(size_t batch, size_t heads, size_t queries, size_t keys,
                               size_t head_width);
+    bool keeps_probabilities;                                         // no product is made again
     void (*see)(void *context, const struct model_counted *counted);  // nullable
     void *context;
 };

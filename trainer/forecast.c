@@ -40,7 +40,8 @@ struct census {
     const struct model_parameters *table;
     const float *weights, *gradients;
     enum phase phase;
-    bool full;  // the list: a longer one would be a mistake of ours
+    double left, right, attention;  // bytes of scratch, of the largest operation each
+    bool full;                      // the list: a longer one would be a mistake of ours
 };
 
 // The parameter that a product is about, or NULL.
@@ -85,7 +86,9 @@ static void census_see(void *context, const struct model_counted *counted) {
         count_part(census, counted);
     }
     if (census->phase == OPTIMISER) forecast->optimiser_bytes += counted->bytes;
-    forecast->memory.scratch = fmax(forecast->memory.scratch, counted->scratch_bytes);
+    census->left = fmax(census->left, counted->left_bytes);
+    census->right = fmax(census->right, counted->right_bytes);
+    census->attention = fmax(census->attention, counted->attention_bytes);
     if (steps->count == STEPS_MAX) {
         census->full = true;
         return;
@@ -179,6 +182,7 @@ static bool forecast_count(struct trainer_forecast *forecast, struct proto_error
         // what attention keeps for its backward pass is the backend's own matter
         if (!model_backend_open("cpu", 1, &cpu, error)) goto end;
         settings.attention_saved = cpu->ops->attention_saved;
+        settings.keeps_probabilities = true;
     }
     if (!model_parameters_new(&recipe->sizes, &table, error) ||
         !model_backend_counting_open(&settings, &backend, error) ||
@@ -199,6 +203,7 @@ static bool forecast_count(struct trainer_forecast *forecast, struct proto_error
     forecast->memory.activations = (double)activations;
     forecast->encoder_flop = recipe->encoder_flop * recipe->rank_batch * recipe->sizes.img_history *
                              recipe->sizes.img_cameras;
+    forecast->memory.scratch = census.left + census.right + census.attention;
     memory_sum(forecast);
     done = true;
 end:
