@@ -1,5 +1,6 @@
 // tests/model/device.h - what tests of operations share: every set of loops of this machine, random
-// numbers on both sides, and copies to and from the device.
+// numbers on both sides, and copies to and from the device. With TESTS_DEVICE in the environment
+// ("cuda:0") the same tests run on that device instead, through the module that the programs load.
 #ifndef TESTS_MODEL_DEVICE_H
 #define TESTS_MODEL_DEVICE_H
 
@@ -11,10 +12,21 @@
 
 static const char *const device_sets[] = {"sse4", "avx2", "avx512", "plain"};
 
+// The device under test: NULL, the cpu with each set of loops.
+static inline const char *device_named(void) {
+    const char *name = getenv("TESTS_DEVICE");
+    return name && *name ? name : NULL;
+}
+
 // Opens a backend with one set; NULL when this machine lacks it.
 static inline struct model_backend *device_open(const char *set, uint32_t threads) {
     struct model_backend *backend = NULL;
     struct proto_error error = {0};
+    if (device_named()) {
+        if (set && strcmp(set, device_sets[0]) != 0) return NULL;
+        CHECK_OK(model_backend_open(device_named(), threads, &backend, &error), error);
+        return backend;
+    }
     if (model_backend_cpu_open_set(threads, set, &backend, &error)) return backend;
     CHECK_INT(error.status, PROTO_MISSING);
     return NULL;

@@ -59,6 +59,12 @@ static void try_shape(struct model_backend *backend, struct shape s, bool ta, bo
     g.bias = with_bias ? dbias : NULL;
     g.aux = activation == MODEL_LINEAR ? NULL : daux;
     g.d = device_floats(backend, before, d_count);
+    if (activation >= MODEL_GELU_BACKWARD) {
+        // what is in aux is for the device to know: the forward pass of the same product writes it
+        struct model_gemm forward = g;
+        forward.activation = activation == MODEL_GELU_BACKWARD ? MODEL_GELU : MODEL_SILU;
+        CHECK_OK(model_gemm(backend, &forward, &error), error);
+    }
     CHECK_OK(model_gemm(backend, &g, &error), error);
     float *d = device_back(backend, g.d, d_count);
     const double tolerance = 2e-7 * ((double)s.k + 8);
@@ -74,7 +80,8 @@ static void try_shape(struct model_backend *backend, struct shape s, bool ta, bo
             if (with_bias) x += bias[j];
             if (activation == MODEL_GELU) x = gelu(x);
             if (activation == MODEL_SILU) x = silu(x);
-            if (activation >= MODEL_GELU_BACKWARD) x *= aux[r * s.n + j];
+            if (activation == MODEL_GELU_BACKWARD) x *= slope(gelu, x);
+            if (activation == MODEL_SILU_BACKWARD) x *= slope(silu, x);
             CHECK_NEAR(found, x, tolerance * fmax(1, fabs(x)));
         }
     float *const devices[] = {da, db, dc, dbias, daux, g.d};

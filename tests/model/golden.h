@@ -33,7 +33,7 @@ struct golden_results {
 };
 
 struct golden {
-    const char *folder;
+    const char *folder, *device_name;
     struct model_backend *backend;
     json_t *info;
     struct model_rdt_sizes sizes;

@@ -1,6 +1,6 @@
-// tests/model/rdt_golden.c - the program `rdt_golden DIR`: checks a folder of recorded tensors of
-// the official network (layout as in goldens/rdt) against this implementation, group by group, and
-// says for each the largest errors beside the tolerance.
+// tests/model/rdt_golden.c - the program `rdt_golden [--device cuda:0] DIR`: checks a folder of
+// recorded tensors of the official network (layout as in goldens/rdt) against this implementation,
+// group by group, and says for each the largest errors beside the tolerance.
 //
 // Tolerances follow from fp32: u = 6e-8 is one rounding. Rounding of a sum of n terms of mixed
 // signs grows with sqrt(n) u, and errors of successive layers add; measured against fp64 at hidden
@@ -273,7 +273,7 @@ static bool open_folder(struct golden *g, struct proto_error *error) {
     if (!path) return false;
     g->info = proto_json_read(path, 1 << 20, error);
     free(path);
-    return g->info && model_backend_open("cpu", 0, &g->backend, error) &&
+    return g->info && model_backend_open(g->device_name, 0, &g->backend, error) &&
            golden_open(g, "weights", &g->weights, error) &&
            golden_open(g, "batches", &g->batches, error) && read_sizes(g, error) &&
            open_network(g, error);
@@ -295,11 +295,13 @@ static void close_folder(struct golden *g) {
 
 int main(int count, char **arguments) {
     struct proto_error error = {0};
-    if (count != 2) {
-        fprintf(stderr, "usage: rdt_golden DIR\n");
+    const bool named = count == 4 && strcmp(arguments[1], "--device") == 0;
+    if (count != 2 && !named) {
+        fprintf(stderr, "usage: rdt_golden [--device cpu|cuda:N] DIR\n");
         return PROTO_USAGE;
     }
-    struct golden golden = {.folder = arguments[1]};
+    struct golden golden = {.folder = arguments[count - 1],
+                            .device_name = named ? arguments[2] : "cpu"};
     if (!open_folder(&golden, &error)) {
         close_folder(&golden);
         return proto_error_print("rdt_golden", &error);
