@@ -68,6 +68,7 @@ static bool copies_move(struct model_copies *copies, void *to, const void *from,
 static bool copies_done(struct model_copies *copies, bool *done, struct proto_error *error) {
     struct cuda_copies *own = copies_of(copies);
     const cudaError_t status = cudaEventQuery(own->last);
+    if (status == cudaErrorNotReady) (void)cudaGetLastError();  // it counts as an error otherwise
     *done = status == cudaSuccess;
     return status == cudaErrorNotReady ||
            model_cuda_check(own->cuda, status, "cudaEventQuery", error);

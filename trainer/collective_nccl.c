@@ -225,6 +225,7 @@ static bool nccl_finish(struct trainer_collective *collective, struct proto_erro
         return false;
     for (uint64_t looks = 0;; looks++) {
         const cudaError_t code = cudaEventQuery(nccl->behind);
+        if (code == cudaErrorNotReady) (void)cudaGetLastError();  // it counts as an error otherwise
         // an aborted kernel ends, too
         if (code == cudaSuccess && !atomic_load(&nccl->dropped)) break;
         if (code != cudaSuccess && code != cudaErrorNotReady)
