@@ -67,6 +67,13 @@ struct evaluator_tally {
 struct evaluator_tally evaluator_results_tally(const struct evaluator_results *results,
                                                uint32_t task, enum evaluator_pilot pilot);
 
+// What a result must hold to count as proof: in every task at least `policy_min` successes of the
+// policy, and at most `control_max` of open loop and of blind, which must be there. UINT32_MAX:
+// not asked. PROTO_FAILED names the first row that fails.
+PROTO_MUST_CHECK bool evaluator_results_prove(const struct evaluator_results *results,
+                                              uint32_t policy_min, uint32_t control_max,
+                                              struct proto_error *error);
+
 // The file, durable; strict when read.
 PROTO_MUST_CHECK bool evaluator_results_write(const char *path,
                                               const struct evaluator_results *results,

@@ -1,4 +1,5 @@
-// evaluator/results_print.c - results for people: the table of one evaluation, and two compared.
+// evaluator/results_print.c - results for people: the table of one evaluation, whether it proves
+// what it should, and two compared.
 #include "evaluator/results.h"
 #include "evaluator/statistics.h"
 
@@ -26,6 +27,27 @@ static void print_tally(FILE *out, int width, const char *name, enum evaluator_p
     else
         fprintf(out, "  %6s", "-");
     fprintf(out, "%s\n", note);
+}
+
+bool evaluator_results_prove(const struct evaluator_results *results, uint32_t policy_min,
+                             uint32_t control_max, struct proto_error *error) {
+    for (uint32_t t = 0; t < results->task_count; t++)
+        for (int pilot = 0; pilot < EVALUATOR_PILOTS; pilot++) {
+            const struct evaluator_tally tally =
+                evaluator_results_tally(results, t, (enum evaluator_pilot)pilot);
+            const bool policy = pilot == EVALUATOR_POLICY;
+            const uint32_t limit = policy ? policy_min : control_max;
+            if (limit == UINT32_MAX) continue;
+            if (tally.episodes > 0 &&
+                (policy ? tally.successes >= limit : tally.successes <= limit))
+                continue;
+            proto_fail(error, PROTO_FAILED,
+                       "%s succeeded in %u of %u episodes, %s %u were asked for",
+                       pilot_titles[pilot], tally.successes, tally.episodes,
+                       policy ? "at least" : "at most", limit);
+            return proto_error_where(error, "%s", results->tasks[t].task);
+        }
+    return true;
 }
 
 void evaluator_results_table(const struct evaluator_results *results, FILE *out) {

@@ -60,6 +60,9 @@ static const char eval_help[] =
     "  --episodes_per_task N    start states 10 .. 10+N-1 (default 20)\n"
     "  --max_steps N, --exec_horizon N, --settle_steps N   defaults 200, 16 or the chunk, 10\n"
     "  --controls               open loop and blind beside the policy, from the same starts\n"
+    "  --at_least N, --controls_at_most N   exit code 1 unless, in every task, the policy "
+    "succeeds\n"
+    "                           in so many episodes, and each control in no more\n"
     "  --environments N         simulators side by side (default 8); outcomes do not depend on it\n"
     "  --seed S                 of reset and noise (default 0); --raw: not the averaged weights\n"
     "  -o, --output_dir DIR     results.json and episodes.jsonl: the same command goes on where "
@@ -117,12 +120,15 @@ static int help_print(void) {
     printf("pipeline-evaluator: LIBERO's tasks without Python\n\n");
     for (const struct evaluator_verb *verb = verbs; verb->name; verb++)
         printf("  %-8s %s\n", verb->name, verb->about);
-    printf("\n`pipeline-evaluator VERB --help` tells more; they are verbs of `pipeline` too.\n");
+    printf("\n`pipeline-evaluator VERB --help` tells more; all but serve are verbs of\n`pipeline` "
+           "too.\n");
     return fflush(stdout) == 0 ? PROTO_DONE : PROTO_FAILED;
 }
 
 static int help_verb(const struct evaluator_verb *verb) {
-    printf("usage: pipeline %s %s\n\n%s.\n%s%s", verb->name, verb->usage, verb->about,
+    // the stage is no verb of `pipeline`
+    const char *program = verb->run == evaluator_verb_serve ? "pipeline-evaluator" : "pipeline";
+    printf("usage: %s %s %s\n\n%s.\n%s%s", program, verb->name, verb->usage, verb->about,
            verb->help[0] != '\0' ? "\n" : "", verb->help);
     return fflush(stdout) == 0 ? PROTO_DONE : PROTO_FAILED;
 }

@@ -5,11 +5,11 @@
 #include "evaluator/verb.h"
 
 #include "proto/files.h"
+#include "proto/link.h"
 #include "proto/nearest.h"
 #include "proto/words.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +36,7 @@ struct session {
     struct evaluator_camera *camera;
     struct evaluator_recorder *recorder;
     struct evaluator_demos_file *file;
+    struct proto_link *link;  // for its signals
     char bddl[EVALUATOR_PATH_MAX];
     uint32_t kept, failed;
     uint64_t steps;
@@ -49,6 +50,7 @@ static void session_close(struct session *session) {
     evaluator_env_free(&session->env);
     evaluator_world_close(&session->world);
     evaluator_rows_free(&session->rows);
+    proto_link_close(&session->link);
     free(session->libero);
 }
 
@@ -168,12 +170,10 @@ static bool file_create(const struct demos *demos, struct session *session,
     return done;
 }
 
-// SIGINT and SIGTERM are blocked and looked for, so that what was made so far is kept.
+// SIGINT or SIGTERM: what was made so far is kept.
 static bool interrupted(void *context) {
-    (void)context;
-    sigset_t waiting;
-    return sigpending(&waiting) == 0 &&
-           (sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGTERM) == 1);
+    const struct session *session = context;
+    return proto_link_stop(session->link) != PROTO_GO_ON;
 }
 
 static bool session_open(struct demos *demos, struct session *session, struct proto_error *error) {
@@ -201,6 +201,7 @@ static bool session_open(struct demos *demos, struct session *session, struct pr
         .task = demos->expert,
         .noise = demos->noise_sd,
         .stop = interrupted,
+        .context = session,
     };
     return evaluator_recorder_new(&settings, &session->recorder, error) &&
            file_create(demos, session, error);
@@ -247,11 +248,7 @@ static bool attempts_make(const struct demos *demos, struct session *session,
 
 static bool demos_run(struct demos *demos, struct session *session, struct proto_error *error) {
     if (!demos_check(demos, error)) return false;
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
+    if (!proto_link_open("evaluator", 0, &session->link, error)) return false;
     if (!session_open(demos, session, error) || !attempts_make(demos, session, error)) return false;
     if (session->kept > 0 && !evaluator_demos_file_finish(&session->file, error)) return false;
     const uint32_t attempts = session->kept + session->failed;
@@ -262,8 +259,9 @@ static bool demos_run(struct demos *demos, struct session *session, struct proto
     if (fflush(stdout) != 0)
         return proto_fail_errno(error, PROTO_FAILED, "stdout cannot be written");
     if (session->interrupted)
-        return proto_fail(error, PROTO_INTERRUPTED, "interrupted; kept %u of %llu episodes",
-                          session->kept, (unsigned long long)demos->episode_count);
+        return proto_fail(error, (enum proto_status)(128 + proto_link_signal(session->link)),
+                          "interrupted; kept %u of %llu episodes", session->kept,
+                          (unsigned long long)demos->episode_count);
     return session->kept >= demos->episode_count ||
            proto_fail(error, PROTO_FAILED, "only %u of %llu episodes after %u attempts",
                       session->kept, (unsigned long long)demos->episode_count, attempts);

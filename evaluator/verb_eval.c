@@ -18,7 +18,7 @@ struct words {
     const char *checkpoint, *pretrained, *benchmark, *num_tasks, *rows, *episodes, *max_steps;
     const char *exec_horizon, *settle_steps, *seed, *environments, *output_dir, *video_output_dir;
     const char *device, *threads, *batch, *render, *libero, *text_encoder, *vision_encoder, *config;
-    const char *videos;
+    const char *videos, *at_least, *controls_at_most;
     struct proto_texts tasks;
     bool record_video, controls, raw, restart, json;
 };
@@ -70,6 +70,17 @@ static bool rows_read(const struct words *words, struct evaluator_evaluation *ev
     evaluation->row_first = (uint32_t)from;
     evaluation->row_count = (uint32_t)(to - from);
     return true;
+}
+
+// What makes the difference between exit codes 0 and 1; UINT32_MAX: nothing is asked.
+static bool limits_read(const struct words *words, uint32_t *policy_min, uint32_t *control_max,
+                        struct proto_error *error) {
+    const uint32_t most = EVALUATOR_EPISODES_MAX, none = UINT32_MAX;
+    if (words->controls_at_most && !words->controls)
+        return proto_fail(error, PROTO_USAGE, "--controls_at_most needs --controls");
+    return number32("--at_least", words->at_least, 0, most, none, policy_min, error) &&
+           number32("--controls_at_most", words->controls_at_most, 0, most, none, control_max,
+                    error);
 }
 
 // Beside the checkpoint, under its name: eval/<name>-by-hand.
@@ -168,8 +179,12 @@ static bool outcome(const struct words *words, const struct evaluator_results *r
         printf("results: %s/results.json\n", folder);
     }
     if (fflush(stdout) != 0) return proto_fail_errno(error, PROTO_FAILED, "stdout");
-    return lacking == 0 || proto_fail(error, PROTO_FAILED, "%u of %u tasks were not evaluated",
-                                      lacking, results->task_count);
+    if (lacking > 0)
+        return proto_fail(error, PROTO_FAILED, "%u of %u tasks were not evaluated", lacking,
+                          results->task_count);
+    uint32_t policy_min, control_max;
+    return limits_read(words, &policy_min, &control_max, error) &&
+           evaluator_results_prove(results, policy_min, control_max, error);
 }
 
 static bool eval_run(const struct words *words, struct eval *eval,
@@ -179,7 +194,8 @@ static bool eval_run(const struct words *words, struct eval *eval,
     struct evaluator_cinema cinema;
     char *videos = NULL;
     bool complete = false, done = true;
-    uint32_t video_count;
+    uint32_t video_count, policy_min, control_max;
+    if (!limits_read(words, &policy_min, &control_max, error)) return false;
     if (!number32("--videos", words->videos, 1, 100000, 1, &video_count, error)) return false;
     if (words->record_video) {
         videos = words->video_output_dir ? proto_format(error, "%s", words->video_output_dir)
@@ -353,6 +369,8 @@ static bool eval_words(int argc, char **argv, struct proto_error *error) {
         {"--video_output_dir", PROTO_WORD_TEXT, &w.video_output_dir},
         {"--videos", PROTO_WORD_TEXT, &w.videos},
         {"--controls", PROTO_WORD_FLAG, &w.controls},
+        {"--at_least", PROTO_WORD_TEXT, &w.at_least},
+        {"--controls_at_most", PROTO_WORD_TEXT, &w.controls_at_most},
         {"--raw", PROTO_WORD_FLAG, &w.raw},
         {"--restart", PROTO_WORD_FLAG, &w.restart},
         {"--json", PROTO_WORD_FLAG, &w.json},

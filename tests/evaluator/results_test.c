@@ -228,6 +228,33 @@ TEST(results_table_says_when_a_rate_proves_nothing) {
     evaluator_results_free(&results);
 }
 
+TEST(results_prove_what_is_asked_in_every_task) {
+    static const struct {
+        const char *name;
+        uint32_t policy_min, control_max;
+        const char *where, *says;  // NULL: proved
+    } cases[] = {
+        {"nothing asked", UINT32_MAX, UINT32_MAX, NULL, NULL},
+        {"just enough", 4, UINT32_MAX, NULL, NULL},
+        {"one short", 5, UINT32_MAX, "task_1", "policy succeeded in 4 of 5 episodes, at least 5"},
+        {"a control is lucky", 0, 0, "task_0", "open loop succeeded in 1 of 5 episodes, at most 0"},
+        {"a control is missing", 0, 1, "task_1", "open loop succeeded in 0 of 0 episodes"},
+    };
+    struct evaluator_results *results = whole_new();
+    for (size_t i = 0; i < PROTO_COUNT(cases); i++) {
+        struct proto_error error = {0};
+        TEST_CASE(cases[i].name);
+        CHECK(evaluator_results_prove(results, cases[i].policy_min, cases[i].control_max, &error) ==
+              (cases[i].where == NULL));
+        if (!cases[i].where) continue;
+        CHECK_INT(error.status, PROTO_FAILED);
+        CHECK_TEXT(error.where, cases[i].where);
+        CHECK_HAS(error.text, cases[i].says);
+    }
+    TEST_CASE("");
+    evaluator_results_free(&results);
+}
+
 TEST(results_that_are_damaged_are_refused_by_place) {
     static const struct {
         const char *key, *value, *says, *where;  // value NULL: the key is taken away
@@ -274,4 +301,5 @@ TEST_MAIN(CASE(results_have_the_form_that_is_promised),
           CASE(results_parts_become_the_whole_without_doubles),
           CASE(results_are_compared_in_pairs_and_only_under_one_protocol),
           CASE(results_table_says_when_a_rate_proves_nothing),
+          CASE(results_prove_what_is_asked_in_every_task),
           CASE(results_that_are_damaged_are_refused_by_place))
