@@ -51,8 +51,10 @@ function(pipeline_module name)
   add_library(${name} MODULE ${arg_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE pipeline_flags ${arg_LINK})
   target_compile_options(${name} PRIVATE -fvisibility=hidden)
-  target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL
-      $<$<NOT:$<BOOL:${PIPELINE_SANITIZE}>>:-Wl,--no-undefined>)
+  target_link_options(${name} PRIVATE -Wl,--exclude-libs,ALL)
+  if(NOT PIPELINE_SANITIZE)  # a sanitizer's own functions are the program's
+    target_link_options(${name} PRIVATE -Wl,--no-undefined)
+  endif()
   set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX
       LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib INSTALL_RPATH "$ORIGIN"
       CUDA_RUNTIME_LIBRARY Shared CUDA_RESOLVE_DEVICE_SYMBOLS OFF)

@@ -46,20 +46,6 @@ static const struct {
     {"--json", JSON, 0},
 };
 
-bool loader_argument_number(const char *option, const char *text, uint64_t max, uint64_t *number,
-                            struct proto_error *error) {
-    uint64_t value = 0;
-    bool ok = *text != '\0';
-    for (const char *c = text; ok && *c != '\0'; c++) {
-        const uint64_t digit = (uint64_t)(*c - '0');  // huge when it is none
-        ok = digit <= 9 && digit <= max && value <= (max - digit) / 10;
-        if (ok) value = 10 * value + digit;
-    }
-    *number = value;
-    return ok || proto_fail(error, PROTO_USAGE, "%s is \"%.40s\", must be a number of 0..%llu",
-                            option, text, (unsigned long long)max);
-}
-
 static bool repeat(const char *list[static LOADER_WORDS_MAX], uint32_t *count, const char *word,
                    const char *value, struct proto_error *error) {
     if (*count == LOADER_WORDS_MAX)

@@ -17,10 +17,6 @@ struct loader_arguments {
     bool json;
 };
 
-// A text of decimal digits; PROTO_USAGE naming the option when it is none or over max.
-PROTO_MUST_CHECK bool loader_argument_number(const char *option, const char *text, uint64_t max,
-                                             uint64_t *number, struct proto_error *error);
-
 // Runs the whole command line: words[0] is the program. Returns the exit code, errors are printed.
 int loader_command_line(int count, char **words);
 

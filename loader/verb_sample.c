@@ -7,6 +7,7 @@
 #include "loader/verb.h"
 #include "loader/verb_data.h"
 #include "proto/json.h"
+#include "proto/words.h"
 
 #include <string.h>
 
@@ -220,7 +221,7 @@ static bool sample_run(void *context, FILE *out, struct proto_error *error) {
 bool loader_verb_sample(const struct loader_arguments *arguments, struct proto_error *error) {
     struct proto_config *config = NULL;
     uint64_t step = 0;
-    if (!loader_argument_number("--step", arguments->step, UINT32_MAX, &step, error) ||
+    if (!proto_words_number("--step", arguments->step, UINT32_MAX, &step, error) ||
         !loader_data_config(arguments, &config, error))
         return false;
     struct sample sample = {.config = config,

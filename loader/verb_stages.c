@@ -4,6 +4,7 @@
 #include "loader/verb.h"
 #include "proto/json.h"
 #include "proto/run.h"
+#include "proto/words.h"
 
 #include <hdf5.h>
 #include <signal.h>
@@ -117,7 +118,7 @@ bool loader_verb_serve(const struct loader_arguments *arguments, struct proto_er
     struct proto_link *link = NULL;
     uint64_t number = 0;
     if (arguments->number &&
-        !loader_argument_number("--number", arguments->number, 65535, &number, error))
+        !proto_words_number("--number", arguments->number, 65535, &number, error))
         return false;
     if (!proto_link_open("loader", (uint32_t)number, &link, error)) return false;
     return stage_end(&link, serve(arguments, (uint32_t)number, link, error), error);

@@ -311,7 +311,6 @@ static bool read_header(const json_t *json, struct proto_codec *codec, struct pr
 
 bool proto_codec_read(const char *path, struct proto_codec **codec, struct proto_error *error) {
     bool done = false;
-    uint64_t hash = 0;
     struct proto_codec *new = NULL;
     json_t *json = proto_json_read(path, FILE_BYTES_MAX, error);
     if (!json) return false;
@@ -321,17 +320,9 @@ bool proto_codec_read(const char *path, struct proto_codec **codec, struct proto
         !read_channels(json, false, new, error) || !read_channels(json, true, new, error) ||
         !read_tasks(json, new, error) || !proto_codec_check(new, error))
         goto end;
-    hash = proto_codec_hash(new);
-    if (hash == 0) {
-        proto_fail(error, PROTO_EXHAUSTED, "no memory to hash its content");
+    if (!proto_json_hash_agrees(proto_codec_hash(new), new->hash, "make it again from the data",
+                                error))
         goto end;
-    }
-    if (hash != new->hash) {
-        proto_fail(error, PROTO_DAMAGED,
-                   "the content does not have the hash that it was written with: the file was "
-                   "edited or damaged; make it again from the data");
-        goto end;
-    }
     *codec = new;
     new = NULL;  // moved to the caller
     done = true;

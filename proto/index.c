@@ -331,7 +331,6 @@ static bool read_rest(const json_t *json, struct proto_index *index, struct prot
 
 bool proto_index_read(const char *path, struct proto_index **index, struct proto_error *error) {
     bool done = false;
-    uint64_t hash = 0;
     struct proto_index *new = NULL;
     json_t *json = proto_json_read(path, FILE_BYTES_MAX, error);
     if (!json) return false;
@@ -341,17 +340,9 @@ bool proto_index_read(const char *path, struct proto_index **index, struct proto
         !read_tasks(json, new, error) || !read_episodes(json, new, error) ||
         !index_check(new, error))
         goto end;
-    hash = proto_index_hash(new);
-    if (hash == 0) {
-        proto_fail(error, PROTO_EXHAUSTED, "no memory to hash its content");
+    if (!proto_json_hash_agrees(proto_index_hash(new), new->hash,
+                                "make it again with `pipeline-loader index`", error))
         goto end;
-    }
-    if (hash != new->hash) {
-        proto_fail(error, PROTO_DAMAGED,
-                   "the content does not have the hash that it was written with: the file was "
-                   "edited or damaged; make it again with `pipeline-loader index`");
-        goto end;
-    }
     *index = new;
     new = NULL;  // moved to the caller
     done = true;

@@ -133,3 +133,13 @@ uint64_t proto_json_hash(const json_t *json) {
     free(text);
     return hash;
 }
+
+bool proto_json_hash_agrees(uint64_t found, uint64_t written, const char *cure,
+                            struct proto_error *error) {
+    if (found == 0) return proto_fail(error, PROTO_EXHAUSTED, "no memory to hash its content");
+    return found == written ||
+           proto_fail(error, PROTO_DAMAGED,
+                      "the content does not have the hash that it was written with: the file was "
+                      "edited or damaged; %s",
+                      cure);
+}

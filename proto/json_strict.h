@@ -34,5 +34,9 @@ PROTO_MUST_CHECK bool proto_statistics_check(const struct proto_statistics *stat
 
 // xxh64 of a canonical dump (keys sorted, no blanks, %.17g); 0 when json is NULL or memory lacks.
 uint64_t proto_json_hash(const json_t *json);
+// Is what was read what was written? Otherwise PROTO_DAMAGED, saying what makes it again ("make it
+// again from the data"); PROTO_EXHAUSTED when there was no memory for `found`.
+PROTO_MUST_CHECK bool proto_json_hash_agrees(uint64_t found, uint64_t written, const char *cure,
+                                             struct proto_error *error);
 
 #endif

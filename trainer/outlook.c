@@ -307,7 +307,7 @@ static bool rows_of_cards(struct trainer_outlook *outlook, struct proto_error *e
             .card = card, .cards = 1, .here = true, .memory_bytes = (double)first->memory_bytes};
         memcpy(row.device, first->name, sizeof row.device);
         if (!card)
-            missing(outlook, "no speed", "%s is of no known kind: its time is not forecast",
+            missing(outlook, "", "speeds of %s, a GPU of no known kind: its time is not forecast",
                     first->name);
         for (row.cards = 1; card && row.cards <= devices.count && row.cards <= 2; row.cards++)
             if (!row_add(outlook, row, error)) return false;

@@ -79,19 +79,6 @@ TEST(command_lines_that_are_wrong_are_refused_with_what_would_be_right) {
     CHECK_HAS(out, "\"hdf5\": \"1.");
 }
 
-TEST(numbers_on_the_command_line_are_bounded) {
-    struct proto_error error = {0};
-    uint64_t number = 0;
-    CHECK_OK(loader_argument_number("--step", "18446744073709551615", UINT64_MAX, &number, &error),
-             error);
-    CHECK(number == UINT64_MAX);
-    CHECK(!loader_argument_number("--step", "18446744073709551616", UINT64_MAX, &number, &error));
-    CHECK(!loader_argument_number("--step", "8", 7, &number, &error));
-    CHECK(!loader_argument_number("--step", "", 7, &number, &error));
-    CHECK(!loader_argument_number("--step", "1x", 7, &number, &error));
-    CHECK_HAS(error.text, "--step is \"1x\", must be a number of 0..7");
-}
-
 // A configuration that this machine can run, with data.path = path.
 static void toml_write(const char *more) {
     char text[2048];
@@ -254,7 +241,6 @@ TEST(data_paths_are_quoted) {
 }
 
 TEST_MAIN(UNIT(command_lines_that_are_wrong_are_refused_with_what_would_be_right),
-          UNIT(numbers_on_the_command_line_are_bounded),
           UNIT(check_prints_every_channel_and_says_that_training_may_start),
           UNIT(check_says_no_with_the_code_of_the_reason),
           UNIT(check_tells_how_channels_depart_from_what_pretrained_weights_saw),

@@ -86,6 +86,10 @@ TEST(words_numbers_are_digits_within_a_limit) {
         CHECK_HAS(error.text, "must be a number of 0..255");
         CHECK_INT(number, 255);
     }
+    error = (struct proto_error){0};
+    CHECK_OK(proto_words_number("--n", "18446744073709551615", UINT64_MAX, &number, &error), error);
+    CHECK(number == UINT64_MAX);
+    CHECK(!proto_words_number("--n", "18446744073709551616", UINT64_MAX, &number, &error));
 }
 
 TEST_MAIN(UNIT(words_numbers_are_digits_within_a_limit),
