@@ -68,11 +68,12 @@ void trainer_collective_close(struct trainer_collective **collective) {
 }
 
 void trainer_collective_abort(struct trainer_collective *collective) {
-    collective->ops->abort(collective, PROTO_FAILED);
+    collective->ops->abort(collective, PROTO_FAILED, "");
 }
 
-void trainer_collective_fail(struct trainer_collective *collective, enum proto_status status) {
-    collective->ops->abort(collective, status);
+void trainer_collective_fail(struct trainer_collective *collective,
+                             const struct proto_error *error) {
+    collective->ops->abort(collective, error->status, error->text);
 }
 
 bool trainer_collective_status(struct trainer_collective *collective, struct proto_error *error) {

@@ -45,9 +45,10 @@ void trainer_collective_close(struct trainer_collective **collective);
 
 // Thread-safe, idempotent, async-signal-safe: all waits on all ranks end with PROTO_FAILED.
 void trainer_collective_abort(struct trainer_collective *collective);
-// The same, because of an error of this rank: the others fail with its status, so that the whole
-// group leaves with one exit code.
-void trainer_collective_fail(struct trainer_collective *collective, enum proto_status status);
+// The same, because of an error of this rank: the others fail with its status and say its reason,
+// so that the whole group leaves with one exit code, whoever is heard first.
+void trainer_collective_fail(struct trainer_collective *collective,
+                             const struct proto_error *error);
 
 // Fails when the group is over, in words: aborted, or a rank died. Never waits; any thread.
 PROTO_MUST_CHECK bool trainer_collective_status(struct trainer_collective *collective,

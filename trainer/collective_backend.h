@@ -28,7 +28,8 @@ struct trainer_collective_ops {
     bool (*barrier)(struct trainer_collective *collective, struct proto_error *error);
     // The device is behind although every rank came: closes the group and says so.
     bool (*late)(struct trainer_collective *collective, struct proto_error *error);
-    void (*abort)(struct trainer_collective *collective, enum proto_status status);
+    void (*abort)(struct trainer_collective *collective, enum proto_status status,
+                  const char *text);
     void (*close)(struct trainer_collective *collective);
 };
 

@@ -67,9 +67,9 @@ bool trainer_collective_device_late(struct trainer_collective *collective,
 }
 
 void trainer_collective_device_abort(struct trainer_collective *collective,
-                                     enum proto_status status) {
+                                     enum proto_status status, const char *text) {
     struct trainer_collective *control = device_of(collective)->control;
-    control->ops->abort(control, status);
+    control->ops->abort(control, status, text);
 }
 
 void trainer_collective_device_pause(uint64_t looks) {

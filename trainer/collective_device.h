@@ -26,7 +26,7 @@ bool trainer_collective_device_barrier(struct trainer_collective *collective,
 bool trainer_collective_device_late(struct trainer_collective *collective,
                                     struct proto_error *error);
 void trainer_collective_device_abort(struct trainer_collective *collective,
-                                     enum proto_status status);
+                                     enum proto_status status, const char *text);
 
 // A pause between two looks at a device, which has no event for the host: none for the first, then
 // tens of microseconds. looks: how often was looked already.

@@ -67,6 +67,7 @@ struct host_slot {
     _Atomic uint32_t left;
     _Atomic int32_t pid;  // 0: not known yet, -1: not to be known
     struct host_tag tags[2];
+    char reason[256];  // of an abort by this rank; written before the word that tells of it
     _Alignas(64) double small[2][TRAINER_COLLECTIVE_SMALL_MAX];  // or u64
 };
 
@@ -125,7 +126,7 @@ static void abort_set(struct host *host, enum host_reason reason, uint32_t about
     errno = saved;
 }
 
-static bool abort_explain(uint32_t word, struct proto_error *error) {
+static bool abort_explain(const struct host *host, uint32_t word, struct proto_error *error) {
     const uint32_t by = word >> 8 & 0xfff, about = word >> 20;
     switch ((enum host_reason)(word & 0xff)) {
     case HOST_MISMATCH:
@@ -148,9 +149,13 @@ static bool abort_explain(uint32_t word, struct proto_error *error) {
         break;
     }
     const enum proto_status status = about != 0 ? (enum proto_status)about : PROTO_FAILED;
+    char reason[sizeof host->segment->slots[0].reason];
+    memcpy(reason, host->segment->slots[by % TRAINER_RANKS_MAX].reason, sizeof reason);
+    reason[sizeof reason - 1] = '\0';
+    if (reason[0] == '\0' && status != PROTO_FAILED)
+        snprintf(reason, sizeof reason, "%s", proto_status_meaning(status));
     return proto_fail(error, status, "rank %u aborted the collective%s%s", by,
-                      status != PROTO_FAILED ? ": " : "",
-                      status != PROTO_FAILED ? proto_status_meaning(status) : "");
+                      reason[0] ? ": " : "", reason);
 }
 
 // The first rank that has not arrived as often as this one, or size.
@@ -180,7 +185,7 @@ static bool peer_died(struct host *host, uint32_t rank) {
 // arrivals are read again behind the look.
 static bool host_look(struct host *host, struct proto_error *error) {
     const uint32_t word = atomic_load(&host->segment->abort);
-    if (word != 0) return host_missing(host) == host->base.size || abort_explain(word, error);
+    if (word != 0) return host_missing(host) == host->base.size || abort_explain(host, word, error);
     for (uint32_t rank = 0; rank < host->base.size; rank++) {
         struct host_slot *slot = &host->segment->slots[rank];
         const bool left = atomic_load(&slot->left) != 0;
@@ -199,7 +204,7 @@ static bool host_look(struct host *host, struct proto_error *error) {
 static bool host_status(struct trainer_collective *collective, struct proto_error *error) {
     struct host *host = host_of(collective);
     const uint32_t word = atomic_load(&host->segment->abort);
-    if (word != 0) return abort_explain(word, error);
+    if (word != 0) return abort_explain(host, word, error);
     for (uint32_t rank = 0; rank < host->base.size; rank++) {
         struct host_slot *slot = &host->segment->slots[rank];
         struct pollfd look = {.fd = host->peers[rank], .events = POLLIN};
@@ -301,7 +306,7 @@ static bool host_meet(struct host *host, enum host_kind kind, uint32_t root, uin
 // Every operation begins here: nothing begins after an abort.
 static bool host_begin(struct host *host, struct proto_error *error) {
     const uint32_t word = atomic_load(&host->segment->abort);
-    if (word != 0) return abort_explain(word, error);
+    if (word != 0) return abort_explain(host, word, error);
     host->sequence++;
     return true;
 }
@@ -494,7 +499,14 @@ static bool host_barrier(struct trainer_collective *collective, struct proto_err
     return host_show(host_of(collective), HOST_BARRIER, "", 0, error);
 }
 
-static void host_abort(struct trainer_collective *collective, enum proto_status status) {
+// The reason is cut to what fits; it may be read while another thread of this rank writes one, and
+// ends in any case.
+static void host_abort(struct trainer_collective *collective, enum proto_status status,
+                       const char *text) {
+    struct host_slot *slot = &host_of(collective)->segment->slots[collective->rank];
+    const size_t length = strlen(text);
+    if (length > 0 && slot->reason[0] == '\0')
+        memcpy(slot->reason, text, length < sizeof slot->reason ? length : sizeof slot->reason - 1);
     abort_set(host_of(collective), HOST_ABORTED, (uint32_t)status);
 }
 

@@ -7,7 +7,7 @@
 #include "trainer/collective_backend.h"
 
 // Raised with every change of this header, of trainer_collective_ops or of the settings.
-#define TRAINER_COLLECTIVE_MODULE_VERSION 1
+#define TRAINER_COLLECTIVE_MODULE_VERSION 2
 #define TRAINER_COLLECTIVE_MODULE_SYMBOL "pipeline_collective_module"
 
 struct trainer_collective_module {

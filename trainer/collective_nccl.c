@@ -403,7 +403,7 @@ static bool nccl_open(const struct trainer_collective_settings *settings,
     pthread_mutex_init(&nccl->lock, NULL);
     if (!nccl_start_up(nccl, error)) {
         // the others must not wait for a rank that has no NCCL
-        control->ops->abort(control, error->status);
+        control->ops->abort(control, error->status, error->text);
         nccl_close(&nccl->device.base);
         return false;
     }

@@ -190,7 +190,7 @@ static void staged_close(struct trainer_collective *collective) {
         staged->closing = true;
         pthread_cond_broadcast(&staged->changed);
         pthread_mutex_unlock(&staged->lock);
-        if (under_way) trainer_collective_device_abort(collective, PROTO_FAILED);
+        if (under_way) trainer_collective_device_abort(collective, PROTO_FAILED, "");
         pthread_join(staged->thread, NULL);
     }
     pthread_cond_destroy(&staged->changed);

@@ -107,7 +107,7 @@ static int train_failed(struct trainer_session *session, struct proto_link *link
     const enum proto_stop stop = proto_link_stop(link);
     const bool told = stop == PROTO_STOP_NOW || (!opened && stop != PROTO_GO_ON);
     if (!told) proto_link_failed(link, error);
-    if (session->collective) trainer_collective_fail(session->collective, error->status);
+    if (session->collective) trainer_collective_fail(session->collective, error);
     return told ? PROTO_RESUMABLE : (int)error->status;
 }
 

@@ -95,7 +95,7 @@ static bool rank_run(const struct attempt *attempt, uint32_t rank, double *best_
     if (!host) goto end;
     done = trainer_collective_open(&settings, &collective, error) &&
            rank_rounds(collective, backend, data, host, rank, best_s, error);
-    if (!done && collective) trainer_collective_fail(collective, error->status);
+    if (!done && collective) trainer_collective_fail(collective, error);
 end:
     trainer_collective_close(&collective);
     free(host);

@@ -353,6 +353,29 @@ TEST(collective_abort_from_a_thread_ends_all_waits) {
     }
 }
 
+static bool work_fail(struct trainer_collective *collective, uint32_t rank,
+                      struct proto_error *error) {
+    if (rank == 1) {
+        proto_fail(error, PROTO_EXHAUSTED, "the device is full");
+        trainer_collective_fail(collective, error);
+        return false;
+    }
+    const bool passed = trainer_collective_barrier(collective, error);
+    findings[rank].operations = error->status;
+    return passed;
+}
+
+// Whichever rank is heard first, its words name the cause, and its exit code is the cause's.
+TEST(collective_tells_the_others_why_a_rank_failed) {
+    const struct plan plan = {
+        .size = 3, .epoch = 1, .elements_max = 10, .deadline_s = 30, .work = work_fail};
+    ranks_run(&plan);
+    for (uint32_t rank = 0; rank < 3; rank += 2) {
+        CHECK_TEXT(findings[rank].text, "rank 1 aborted the collective: the device is full");
+        CHECK_INT(findings[rank].operations, PROTO_EXHAUSTED);
+    }
+}
+
 static bool work_leave(struct trainer_collective *collective, uint32_t rank,
                        struct proto_error *error) {
     if (!trainer_collective_barrier(collective, error)) return false;
@@ -429,6 +452,7 @@ TEST_MAIN(UNIT(collective_gives_every_rank_the_sum_in_rank_order_bit_for_bit),
           UNIT(collective_join_refuses_ranks_of_another_configuration),
           UNIT(collective_gives_up_a_stopped_rank_at_the_deadline),
           UNIT(collective_abort_from_a_thread_ends_all_waits),
+          UNIT(collective_tells_the_others_why_a_rank_failed),
           UNIT(collective_tells_a_waiting_rank_that_another_left),
           UNIT(collective_measures_the_wait_for_others),
           UNIT(collective_refuses_an_unknown_kind_by_name), UNIT(collective_leaves_nothing_behind))
