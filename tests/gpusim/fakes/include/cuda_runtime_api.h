@@ -111,7 +111,7 @@ struct cudaDeviceProp {
     int multiProcessorCount;
     int integrated;
     int canMapHostMemory;
-    int gpusim_textures_and_surfaces[36];
+    int gpusim_textures_and_surfaces[38];
     size_t surfaceAlignment;
     int concurrentKernels;
     int ECCEnabled;
