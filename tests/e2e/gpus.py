@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import case
 from case import Run, check, same_training, wait_for
@@ -21,7 +22,7 @@ TOLERANCE = 1e-6
 ROUNDED = 1e-3
 
 SMALL = {
-    "model__preset": "rdt-tiny", "model__pretrained": "", "model__hidden_size": 32,
+    "model__preset": "rdt-tiny", "model__pretrained": "", "model__hidden_size": 16,
     "model__depth": 2, "model__num_heads": 2, "vision__encoder": "pixels", "vision__path": "",
     "vision__cache": "false", "vision__patch_grid": 2, "vision__patch_size": 4,
     "language__encoder": "hash", "language__path": "", "language__token_dim": 16,
@@ -99,15 +100,21 @@ QUICK = {"collective__deadline_s": 2, "supervisor__heartbeat_timeout_s": 3,
          "supervisor__restart_limit": 20}
 
 
+# When: so many fifths of a step behind the end of that step; and what happens to which rank then.
+MOMENTS = ((2, 0, 1, signal.SIGKILL), (4, 1, 0, signal.SIGKILL), (5, 2, 1, signal.SIGKILL),
+           (7, 3, 0, signal.SIGSTOP), (8, 4, 1, signal.SIGKILL), (10, 2, 1, signal.SIGSTOP))
+
+
 def disturbed(folder, **sets):
-    """A rank killed, one stopped: the others leave, the group goes on from the last checkpoint and
-    ends with the same bits."""
+    """Ranks killed and stopped in different phases of a step: the others leave, the group goes on
+    from the last checkpoint and ends with the same bits."""
     simulated()
     reference = gpus(folder + "/one", **sets).go()
+    step_s = min(m["step_s"] for m in reference.metrics())
     run = gpus(folder + "/disturbed", **dict(sets, **QUICK)).start()
-    for step, rank, how in ((2, 1, signal.SIGKILL), (5, 0, signal.SIGKILL),
-                            (8, 1, signal.SIGSTOP)):
+    for step, fifths, rank, how in MOMENTS:
         run.wait_step(step)
+        time.sleep(step_s * fifths / 5)  # the moment is what is tested, whatever is under way then
         disturb(run, rank, how)
     run.finish()
     same_training(reference, run, "disturbed")
@@ -122,6 +129,46 @@ def nccl_disturbed(folder):
 def staged_disturbed(folder):
     """Both ranks on one GPU."""
     disturbed(folder, collective__backend="staged", trainer__devices='["cuda:0", "cuda:0"]')
+
+
+# What a device or NCCL says once, in the middle of training, to one rank; the words that name it.
+FAULTS = (("ncclAllReduce@1:9:1", "NCCL, starting a sum: "),
+          ("cudaLaunchKernel@0:900:719", "cuda:0 (Simulated GPU 0): "),
+          ("cudaStreamWaitEvent@1:12:400", "invalid resource handle"))
+
+
+def gpu_faults(folder):
+    """Libraries that fail: said in words, the group restarted, the same bits in the end. NCCL that
+    does not start at all ends the run with 4."""
+    simulated()
+    reference = gpus(folder + "/one").go()
+    for number, (fault, words) in enumerate(FAULTS):
+        os.environ["GPUSIM_FAULT"] = fault
+        os.environ["GPUSIM_FAULT_ONCE"] = "%s/once%d" % (folder, number)
+        run = gpus("%s/fault%d" % (folder, number), **QUICK).go()
+        same_training(reference, run, fault)
+        check(words in run.text(), "%s is not named:\n%s" % (fault, run.text()[-3000:]))
+        check(run.events("restart_group"), fault + ": nothing happened")
+    del os.environ["GPUSIM_FAULT_ONCE"]
+    os.environ["GPUSIM_FAULT"] = "ncclCommInitRankConfig:1:3"
+    run = gpus(folder + "/init").start().finish(4)
+    check("NCCL, joining the ranks: " in run.text() and "pipeline doctor nccl" in run.text(),
+          run.text()[-2000:])
+    del os.environ["GPUSIM_FAULT"]
+
+
+def nccl_environment(folder):
+    """[collective.env] reaches the trainers, and nobody else."""
+    simulated()
+    run = gpus(folder + "/run", **{"collective.env.NCCL_DEBUG": "INFO"}).start()
+    run.wait_step(1)
+    for stage, expected in (("trainer", True), ("loader", False)):
+        for process in run.processes(stage):
+            with open("/proc/%d/environ" % process["pid"], "rb") as file:
+                found = b"NCCL_DEBUG=INFO" in file.read().split(b"\0")
+            check(found == expected, "NCCL_DEBUG of a %s: %s" % (stage, found))
+    run.process.send_signal(signal.SIGINT)
+    run.finish(130)
 
 
 def fp16(folder):
@@ -196,5 +243,6 @@ def gpu_evaluator(folder):
     check([event["step"] for event in done] == [STEPS] and done[0]["episodes"] == 2, str(done))
 
 
-case.main({f.__name__: f for f in (nccl, staged, nccl_disturbed, staged_disturbed, fp16,
+case.main({f.__name__: f for f in (nccl, staged, nccl_disturbed, staged_disturbed, gpu_faults,
+                                   nccl_environment, fp16,
                                    fp16_skips, gpu_evaluator)})
