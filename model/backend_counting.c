@@ -87,6 +87,9 @@ static bool counting_memory(struct model_backend *backend, struct model_backend_
                             struct proto_error *error) {
     (void)error;
     *memory = counting_of(backend)->memory;
+    memory->total_bytes = counting_of(backend)->settings.total_bytes;
+    if (memory->total_bytes > memory->held_bytes)
+        memory->free_bytes = memory->total_bytes - memory->held_bytes;
     return true;
 }
 

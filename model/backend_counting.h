@@ -37,7 +37,8 @@ struct model_counting_settings {
     // of its model_ops; NULL: a GPU's
     size_t (*attention_saved)(size_t batch, size_t heads, size_t queries, size_t keys,
                               size_t head_width);
-    bool keeps_probabilities;                                         // no product is made again
+    bool keeps_probabilities;  // no product is made again
+    size_t total_bytes;        // of its memory, which is never full; 0: not said
     void (*see)(void *context, const struct model_counted *counted);  // nullable
     void *context;
 };
