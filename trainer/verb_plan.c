@@ -265,7 +265,7 @@ int trainer_verb_plan(int count, char **words) {
         code = proto_error_print(PROGRAM, &error);
     } else if (json) {
         json_t *object = plan_json(&outlook, file);
-        if (object) json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        if (object) json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
         putchar('\n');
         code = object ? PROTO_DONE : PROTO_EXHAUSTED;
         json_decref(object);

@@ -50,6 +50,45 @@ def doctor_nccl(_folder):
     run("pipeline", "doctor", "ncll", code=2)
 
 
+def fakes(**more):
+    """Two GPUs that can be described, not used, and the driver's library to them."""
+    tests = os.path.join(BIN, "..", "tests")
+    return {"PIPELINE_CUDA_MODULE": os.path.join(tests, "libfake_cuda.so"),
+            "PIPELINE_NVML": os.path.join(tests, "libfake_nvml.so"), **more}
+
+
+def doctor_peers(_folder):
+    """How two GPUs reach each other; NCCL is tried between them and its failure told."""
+    rows = {}
+    for mode, says in (("", "reach each other over NVLink, behind one PCIe switch"),
+                       ("no-peers", "do not reach each other: the chipset does not support it, "
+                        "behind the link between processors")):
+        done = run("pipeline", "doctor", "nccl", "--json", code=1,
+                   **fakes(FAKE_NVML=mode, PIPELINE_NCCL_MODULE="/nowhere/z.so"))
+        rows = {row["name"]: row for row in json.loads(done.stdout)["findings"]}
+        check(says in rows["peer access"]["found"], "%s" % rows["peer access"])
+        check(("advice" in rows["peer access"]) == (mode != ""), "%s" % rows["peer access"])
+    check("580.00, 2 GPUs" in rows["NVIDIA driver"]["found"], "%s" % rows["NVIDIA driver"])
+    check(rows["CUDA"]["found"] == "13.0, driver for 13.0, cuBLASLt 13.1", "%s" % rows["CUDA"])
+    check("79.6 GiB, capability 9.0, GPU-00000000-0000-0000-0000-0000000000a1"
+          in rows["cuda:0"]["found"], "%s" % rows["cuda:0"])
+    check("/nowhere/z.so" in rows["NCCL"]["found"] and "advice" in rows["NCCL"],
+          "%s" % rows["NCCL"])
+
+
+def absent_device(folder):
+    """A run that asks for a GPU past the last is refused with their number, before it starts."""
+    done = run("pipeline", "up", os.path.join(PIPELINES, "2gpu.toml"), "--set",
+               "data.path=" + case.demos(), "--set", "run.output_dir=" + folder + "/run", "--set",
+               'trainer.devices=["cuda:0", "cuda:2"]', code=4, **fakes())
+    check("cuda:2: there are 2 GPUs here, cuda:0 and on" in done.stderr, done.stderr)
+    done = run("pipeline", "up", os.path.join(PIPELINES, "2gpu.toml"), "--set",
+               "data.path=" + case.demos(), "--set", "run.output_dir=" + folder + "/run", code=4,
+               **fakes(PIPELINE_NCCL_MODULE="/nowhere/z.so"))
+    check("collective.backend: nccl: " in done.stderr and "staged" in done.stderr, done.stderr)
+    check(not os.path.exists(folder + "/run"), "a refused run left a folder")
+
+
 def no_driver(folder):
     """The real CUDA module without a driver: a cuda:N run is refused with exit code 4, cpu runs."""
     if not glob.glob(os.path.join(BIN, "..", "lib*", "libpipeline_cuda.so")):
@@ -88,4 +127,5 @@ def full_device(folder):
     check("gradient_accumulation_steps = " in said and "fits" in said, said)
 
 
-case.main({f.__name__: f for f in (collective, doctor_nccl, no_driver, full_device)})
+case.main({f.__name__: f for f in (collective, doctor_nccl, doctor_peers, absent_device, no_driver,
+                                   full_device)})

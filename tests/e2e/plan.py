@@ -75,4 +75,19 @@ def plan_cpus(folder):
     check("index.json" in done.stderr, done.stderr)
 
 
-case.main({f.__name__: f for f in (plan_gpus, plan_cpus)})
+def plan_here(folder):
+    """GPUs of this machine come first, by their own name and memory."""
+    fake = os.path.join(BIN, "..", "tests", "libfake_cuda.so")
+    shown = json.loads(plan("2gpu.toml", "--set", "run.output_dir=" + folder, "--json",
+                            PIPELINE_CUDA_MODULE=fake).stdout)
+    first, second = shown["on"][:2]
+    check(first["here"] and first["on"] == "1 x NVIDIA H100 80GB HBM3 (here)", first["on"])
+    check(second["here"] and second["cards"] == 2 and second["scaling"] > 1, "%s" % second)
+    check(first["memory_bytes"] == 85520809984, "%s" % first)
+    check(not any("GPU" in row["what"] for row in shown["missing"]), "%s" % shown["missing"])
+    # the same kind of card, by table: the same prediction
+    same = [row for row in shown["on"] if not row["here"] and "H100" in row["on"]]
+    check(same[1]["step_s"] == second["step_s"], "%s and %s" % (same[1], second))
+
+
+case.main({f.__name__: f for f in (plan_gpus, plan_cpus, plan_here)})
