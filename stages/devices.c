@@ -44,7 +44,10 @@ struct stage_devices *stage_devices_open(const struct proto_list *list) {
     struct proto_error error = {0};
     bool any = false;
     for (size_t i = 0; i < list->count; i++) any = any || strncmp(list->items[i], "cuda:", 5) == 0;
-    json_t *known = any ? proto_probe("pipeline-trainer", "devices", &error) : NULL;
+    // a driver that nobody uses takes seconds to start
+    json_t *known =
+        any ? proto_probe_with("pipeline-trainer", "devices", NULL, PROTO_PROBE_LONG_MS, &error)
+            : NULL;
     return known ? stage_devices_new(list, known) : NULL;
 }
 

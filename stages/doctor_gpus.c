@@ -92,7 +92,8 @@ static struct stage_nvml *look_at_nvml(json_t *findings) {
 
 static json_t *ask_devices(json_t *findings) {
     struct proto_error error = {0};
-    json_t *known = proto_probe("pipeline-trainer", "devices", &error);
+    json_t *known =
+        proto_probe_with("pipeline-trainer", "devices", NULL, PROTO_PROBE_LONG_MS, &error);
     if (!known)
         proto_finding(findings, "CUDA", "build or install all programs together", "%.200s",
                       error.text);
