@@ -26,7 +26,8 @@ static bool may_fuse_gelu(const struct model_backend_cuda *cuda, const struct mo
     if (!cuda->gelu_fused) return false;
     if (a->activation != MODEL_GELU && a->activation != MODEL_GELU_BACKWARD) return false;
     if (a->activation == MODEL_GELU_BACKWARD && a->bias) return false;
-    if (a->aux && (!aligned(a->aux) || a->n % (ALIGNMENT / 2) != 0)) return false;
+    // aux's rule, with and without it: inference then has the bits of training
+    if (a->n % (ALIGNMENT / 2) != 0 || (a->aux && !aligned(a->aux))) return false;
     return !a->bias || aligned(a->bias);
 }
 

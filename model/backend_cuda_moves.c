@@ -134,5 +134,6 @@ bool model_cuda_last(struct model_backend *backend, struct proto_error *error) {
     struct model_backend_cuda *cuda = model_cuda_of(backend);
     if (!model_cuda_enter(cuda, error)) return false;
     const cudaError_t status = cudaStreamQuery(cuda->stream);
+    if (status == cudaErrorNotReady) (void)cudaGetLastError();  // it would stay as an error
     return status == cudaErrorNotReady || model_cuda_check(cuda, status, "cudaStreamQuery", error);
 }
