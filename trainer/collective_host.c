@@ -1,22 +1,12 @@
-// trainer/collective_host.c - what ranks of one machine do together, over shared memory.
-//
-// Invariants. Every rank has a slot with a count of its arrivals; a rank waits until all others
-// have arrived as often as itself. A round is one arrival with a tag, compared by every rank once
-// all are there. What a rank shows in a round (small numbers, a chunk of a vector) lies in one of
-// two buffers taken in turns: a buffer is written again two rounds later, and by then every rank
-// has passed the round between, so it has read. The one futex word `event` changes with every
-// arrival and abort, so no wake-up is lost; nobody holds a lock, so a death leaves nothing locked.
-//
-// A sum is split between the ranks: each adds one shard over the copies of all in rank order, so
-// the bits do not depend on who was fast. A second arrival says that all shards are done.
-#include "trainer/collective_backend.h"
+// trainer/collective_host.c - how ranks of one machine meet, wait for each other, and learn that
+// one died, stopped or gave up: over shared memory.
+#include "trainer/collective_host.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,22 +16,9 @@
 #include <unistd.h>
 
 #define HOST_CHUNK_ELEMENTS ((size_t)1 << 20)  // 4 MiB of a rank's vector at a time
-#define HOST_SHARD_STEP 16                     // elements: one cache line
-#define HOST_BLOCK 2048                        // elements summed while they are in the L1 cache
 #define HOST_SPINS 200                         // pauses before sleeping: some microseconds
 #define HOST_SLICE_MS 50                       // between looks whether peers live
 
-enum host_kind {
-    HOST_JOIN = 1,
-    HOST_ALL_REDUCE,
-    HOST_SUM,
-    HOST_SUM_U64,
-    HOST_GATHER,
-    HOST_BROADCAST,
-    HOST_BARRIER,
-    HOST_REDUCE_SCATTER,
-    HOST_ALL_GATHER
-};
 static const char *const host_kind_names[] = {
     "nothing",   "join",    "all_reduce",     "sum",       "sum_u64", "gather",
     "broadcast", "barrier", "reduce_scatter", "all_gather"};
@@ -55,44 +32,6 @@ enum host_reason {
     HOST_LEFT,
     HOST_STALLED
 };
-
-// Two tags must be equal in every member.
-struct host_tag {
-    uint64_t epoch, sequence, count;
-    uint32_t kind, root;
-};
-
-struct host_slot {
-    _Alignas(64) _Atomic uint64_t arrived;
-    _Atomic uint32_t left;
-    _Atomic int32_t pid;  // 0: not known yet, -1: not to be known
-    struct host_tag tags[2];
-    char reason[256];  // of an abort by this rank; written before the word that tells of it
-    _Alignas(64) double small[2][TRAINER_COLLECTIVE_SMALL_MAX];  // or u64
-};
-
-// The shared memory; the vectors f32 [2][size][chunk] follow it.
-struct host_segment {
-    _Alignas(64) _Atomic uint32_t event;  // futex
-    _Atomic uint32_t sleepers;
-    _Atomic uint32_t abort;  // reason | by << 8 | rank or status << 20
-    struct host_slot slots[TRAINER_RANKS_MAX];
-};
-
-struct host {
-    struct trainer_collective base;
-    struct host_segment *segment;
-    float *vectors;
-    size_t segment_bytes, chunk;
-    uint64_t epoch, sequence, round, arrivals;
-    double deadline_s;
-    int peers[TRAINER_RANKS_MAX];  // pidfd, -1: none; fixed once all have joined
-    struct trainer_collective_mover mover;
-};
-
-static struct host *host_of(struct trainer_collective *collective) {
-    return (struct host *)collective;
-}
 
 static void cpu_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -237,8 +176,7 @@ static bool host_late(struct host *host, struct proto_error *error) {
                       host->deadline_s);
 }
 
-// Says "I am here" and waits for all. What was written before is seen by all after.
-static bool host_arrive(struct host *host, struct proto_error *error) {
+bool trainer_host_arrive(struct host *host, struct proto_error *error) {
     struct host_segment *segment = host->segment;
     host->arrivals++;
     atomic_store_explicit(&segment->slots[host->base.rank].arrived, host->arrivals,
@@ -279,14 +217,13 @@ static void tag_print(const struct host_tag *tag, uint32_t rank, char text[stati
              tag->sequence, name, tag->count, tag->epoch);
 }
 
-// One round: shows the tag, waits for all, compares. The buffers of `round` are this round's.
-static bool host_meet(struct host *host, enum host_kind kind, uint32_t root, uint64_t count,
-                      struct proto_error *error) {
+bool trainer_host_meet(struct host *host, enum host_kind kind, uint32_t root, uint64_t count,
+                       struct proto_error *error) {
     struct host_segment *segment = host->segment;
     const uint32_t parity = host->round & 1;
     struct host_tag *mine = &segment->slots[host->base.rank].tags[parity];
     *mine = (struct host_tag){host->epoch, host->sequence, count, (uint32_t)kind, root};
-    if (!host_arrive(host, error)) return false;
+    if (!trainer_host_arrive(host, error)) return false;
     const struct host_tag *first = &segment->slots[0].tags[parity];
     for (uint32_t rank = 1; rank < host->base.size; rank++) {
         const struct host_tag *tag = &segment->slots[rank].tags[parity];
@@ -303,200 +240,11 @@ static bool host_meet(struct host *host, enum host_kind kind, uint32_t root, uin
     return true;
 }
 
-// Every operation begins here: nothing begins after an abort.
-static bool host_begin(struct host *host, struct proto_error *error) {
+bool trainer_host_begin(struct host *host, struct proto_error *error) {
     const uint32_t word = atomic_load(&host->segment->abort);
     if (word != 0) return abort_explain(host, word, error);
     host->sequence++;
     return true;
-}
-
-static float *host_vector(const struct host *host, uint32_t rank) {
-    const size_t parity = host->round & 1;
-    return host->vectors + (parity * host->base.size + rank) * host->chunk;
-}
-
-static void add_block(float *restrict sum, const float *restrict other, size_t count) {
-    for (size_t i = 0; i < count; i++) sum[i] += other[i];
-}
-static void scale_block(float *sum, size_t count, float scale) {
-    for (size_t i = 0; i < count; i++) sum[i] *= scale;
-}
-
-// This rank's shard of a chunk: ((copy 0 + copy 1) + copy 2) ... * scale, into copy 0.
-static void host_reduce_shard(struct host *host, size_t count, float scale) {
-    const size_t steps = (count + HOST_SHARD_STEP - 1) / HOST_SHARD_STEP;
-    const size_t begin = steps * host->base.rank / host->base.size * HOST_SHARD_STEP;
-    const size_t stop = steps * (host->base.rank + 1) / host->base.size * HOST_SHARD_STEP;
-    const size_t end = stop < count ? stop : count;
-    for (size_t at = begin; at < end; at += HOST_BLOCK) {
-        const size_t block = end - at < HOST_BLOCK ? end - at : HOST_BLOCK;
-        float *sum = host_vector(host, 0) + at;
-        for (uint32_t rank = 1; rank < host->base.size; rank++)
-            add_block(sum, host_vector(host, rank) + at, block);
-        scale_block(sum, block, scale);
-    }
-}
-
-static bool host_in(const struct host *host, float *shared, const float *data, size_t count,
-                    struct proto_error *error) {
-    return host->mover.in(host->mover.context, shared, data, count, error);
-}
-static bool host_out(const struct host *host, float *data, const float *shared, size_t count,
-                     struct proto_error *error) {
-    return host->mover.out(host->mover.context, data, shared, count, error);
-}
-
-static bool plain_move(void *context, float *to, const float *from, size_t count,
-                       struct proto_error *error) {
-    (void)context, (void)error;
-    if (count > 0) memmove(to, from, count * sizeof *to);
-    return true;
-}
-
-static bool host_all_reduce(struct trainer_collective *collective, float *data, size_t count,
-                            float scale, struct proto_error *error) {
-    struct host *host = host_of(collective);
-    if (!host_begin(host, error)) return false;
-    size_t at = 0;
-    do {
-        const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
-        host->round++;
-        if (!host_in(host, host_vector(host, host->base.rank), data + at, chunk, error) ||
-            !host_meet(host, HOST_ALL_REDUCE, 0, count, error))
-            return false;
-        host_reduce_shard(host, chunk, scale);
-        if (!host_arrive(host, error) ||
-            !host_out(host, data + at, host_vector(host, 0), chunk, error))
-            return false;
-        at += chunk;
-    } while (at < count);
-    return true;
-}
-
-static bool host_finish(struct trainer_collective *collective, struct proto_error *error) {
-    (void)collective, (void)error;
-    return true;  // whatever was started is done
-}
-
-// A rank adds its own piece only, over the copies of all in rank order, into copy 0: nobody else
-// reads that piece.
-static bool host_reduce_scatter(struct trainer_collective *collective, const float *data,
-                                float *shard, size_t count, float scale,
-                                struct proto_error *error) {
-    struct host *host = host_of(collective);
-    const uint32_t size = host->base.size;
-    const size_t piece_max = host->chunk / size;
-    if (!host_begin(host, error)) return false;
-    size_t at = 0;
-    do {
-        const size_t piece = count - at < piece_max ? count - at : piece_max;
-        host->round++;
-        for (uint32_t rank = 0; rank < size; rank++)
-            if (!host_in(host, host_vector(host, host->base.rank) + rank * piece,
-                         data + rank * count + at, piece, error))
-                return false;
-        if (!host_meet(host, HOST_REDUCE_SCATTER, 0, count, error)) return false;
-        const size_t mine = host->base.rank * piece;
-        float *sum = host_vector(host, 0) + mine;
-        for (uint32_t rank = 1; rank < size; rank++)
-            add_block(sum, host_vector(host, rank) + mine, piece);
-        scale_block(sum, piece, scale);
-        if (!host_out(host, shard + at, sum, piece, error)) return false;
-        at += piece;
-    } while (at < count);
-    return true;
-}
-
-static bool host_all_gather(struct trainer_collective *collective, const float *shard, float *data,
-                            size_t count, struct proto_error *error) {
-    struct host *host = host_of(collective);
-    if (!host_begin(host, error)) return false;
-    size_t at = 0;
-    do {
-        const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
-        host->round++;
-        if (!host_in(host, host_vector(host, host->base.rank), shard + at, chunk, error) ||
-            !host_meet(host, HOST_ALL_GATHER, 0, count, error))
-            return false;
-        for (uint32_t rank = 0; rank < host->base.size; rank++)
-            if (!host_out(host, data + rank * count + at, host_vector(host, rank), chunk, error))
-                return false;
-        at += chunk;
-    } while (at < count);
-    return true;
-}
-
-static bool host_broadcast(struct trainer_collective *collective, float *data, size_t count,
-                           uint32_t root, struct proto_error *error) {
-    struct host *host = host_of(collective);
-    if (!host_begin(host, error)) return false;
-    if (host->base.size == 1) return true;
-    size_t at = 0;
-    do {
-        const size_t chunk = count - at < host->chunk ? count - at : host->chunk;
-        host->round++;
-        if (host->base.rank == root &&
-            !host_in(host, host_vector(host, root), data + at, chunk, error))
-            return false;
-        if (!host_meet(host, HOST_BROADCAST, root, count, error)) return false;
-        if (host->base.rank != root &&
-            !host_out(host, data + at, host_vector(host, root), chunk, error))
-            return false;
-        at += chunk;
-    } while (at < count);
-    return true;
-}
-
-// Shows `count` numbers of 8 bytes to all; rank r's are then at host_small(host, r).
-static bool host_show(struct host *host, enum host_kind kind, const void *data, uint32_t count,
-                      struct proto_error *error) {
-    if (!host_begin(host, error)) return false;
-    host->round++;
-    memcpy(host->segment->slots[host->base.rank].small[host->round & 1], data,
-           count * sizeof(double));
-    return host->base.size == 1 || host_meet(host, kind, 0, count, error);
-}
-static const void *host_small(const struct host *host, uint32_t rank) {
-    return host->segment->slots[rank].small[host->round & 1];
-}
-
-static bool host_sum(struct trainer_collective *collective, double *data, uint32_t count,
-                     struct proto_error *error) {
-    struct host *host = host_of(collective);
-    if (!host_show(host, HOST_SUM, data, count, error)) return false;
-    for (uint32_t i = 0; i < count; i++) {
-        data[i] = ((const double *)host_small(host, 0))[i];
-        for (uint32_t rank = 1; rank < host->base.size; rank++)
-            data[i] += ((const double *)host_small(host, rank))[i];
-    }
-    return true;
-}
-
-static bool host_sum_u64(struct trainer_collective *collective, uint64_t *data, uint32_t count,
-                         struct proto_error *error) {
-    struct host *host = host_of(collective);
-    if (!host_show(host, HOST_SUM_U64, data, count, error)) return false;
-    memset(data, 0, count * sizeof *data);
-    for (uint32_t rank = 0; rank < host->base.size; rank++) {
-        uint64_t shown[TRAINER_COLLECTIVE_SMALL_MAX];
-        memcpy(shown, host_small(host, rank), count * sizeof *shown);
-        for (uint32_t i = 0; i < count; i++) data[i] += shown[i];
-    }
-    return true;
-}
-
-static bool host_gather(struct trainer_collective *collective, const double *data, uint32_t count,
-                        double *gathered, struct proto_error *error) {
-    struct host *host = host_of(collective);
-    if (!host_show(host, HOST_GATHER, data, count, error)) return false;
-    for (uint32_t rank = 0; rank < host->base.size; rank++)
-        memcpy(gathered + (size_t)rank * count, host_small(host, rank), count * sizeof *data);
-    return true;
-}
-
-static bool host_barrier(struct trainer_collective *collective, struct proto_error *error) {
-    return host_show(host_of(collective), HOST_BARRIER, "", 0, error);
 }
 
 // The reason is cut to what fits; it may be read while another thread of this rank writes one, and
@@ -525,15 +273,15 @@ static void host_close(struct trainer_collective *collective) {
 static const struct trainer_collective_ops host_ops = {
     .on_device = false,
     .status = host_status,
-    .start = host_all_reduce,
-    .finish = host_finish,
-    .reduce_scatter = host_reduce_scatter,
-    .all_gather = host_all_gather,
-    .sum = host_sum,
-    .sum_u64 = host_sum_u64,
-    .gather = host_gather,
-    .broadcast = host_broadcast,
-    .barrier = host_barrier,
+    .start = trainer_host_all_reduce,
+    .finish = trainer_host_finish,
+    .reduce_scatter = trainer_host_reduce_scatter,
+    .all_gather = trainer_host_all_gather,
+    .sum = trainer_host_sum,
+    .sum_u64 = trainer_host_sum_u64,
+    .gather = trainer_host_gather,
+    .broadcast = trainer_host_broadcast,
+    .barrier = trainer_host_barrier,
     .late = host_stalled,
     .abort = host_abort,
     .close = host_close,
@@ -558,7 +306,8 @@ static bool host_enter(struct host *host, const struct trainer_collective_settin
     if (host->base.rank == 0)
         for (uint32_t rank = 0; rank < host->base.size; rank++)
             atomic_store(&host->segment->slots[rank].pid, pids[rank]);
-    if (!host_begin(host, error) || !host_meet(host, HOST_JOIN, 0, settings->size, error))
+    if (!trainer_host_begin(host, error) ||
+        !trainer_host_meet(host, HOST_JOIN, 0, settings->size, error))
         return false;
     // all process ids are known now; from here on the list is only read
     for (uint32_t rank = 0; rank < host->base.size; rank++) (void)peer_died(host, rank);
@@ -586,7 +335,7 @@ bool trainer_collective_host_open(const struct trainer_collective_settings *sett
     host->base = (struct trainer_collective){&host_ops, settings->rank, settings->size, 0};
     host->chunk = (chunk + HOST_SHARD_STEP - 1) / HOST_SHARD_STEP * HOST_SHARD_STEP;
     host->segment_bytes = sizeof *host->segment + 2 * settings->size * host->chunk * sizeof(float);
-    host->mover = (struct trainer_collective_mover){NULL, plain_move, plain_move};
+    host->mover = (struct trainer_collective_mover){NULL, trainer_host_copy, trainer_host_copy};
     host->epoch = settings->epoch;
     host->deadline_s = settings->deadline_s;
     for (uint32_t rank = 0; rank < TRAINER_RANKS_MAX; rank++) host->peers[rank] = -1;
