@@ -207,6 +207,20 @@ TEST(copies_of_parameters_follow_every_write) {
     }
 }
 
+TEST(a_product_reads_what_was_written_since_the_last) {
+    for (size_t p = 1; p < PROTO_COUNT(precisions); p++) {
+        struct proto_error error = {0};
+        struct world w = world_of(precisions[p], 9, 16, 24);
+        for (int round = 0; round < 3; round++) {
+            check_product(&w);
+            for (size_t i = 0; i < w.m * w.k; i++) w.a[i] = 0.9f * w.a[i] + 0.01f;
+            CHECK_OK(model_backend_upload(w.backend, w.da, w.a, w.m * w.k * 4, &error), error);
+        }
+        check_product(&w);
+        world_close(&w);
+    }
+}
+
 // ---- attention ----
 
 // y, dq, dk, dv and both gains of one attention; `scores` bounds the memory of its parts.
@@ -544,6 +558,22 @@ TEST(memory_is_accounted_by_purpose) {
     CHECK_INT(now.held_bytes, before.held_bytes);
     model_backend_close(&backend);
 }
+// The host runs far ahead: every slot is used again before its first piece has moved.
+TEST(many_small_moves_do_not_overtake_each_other) {
+    enum { MOVES = 40 * MODEL_CUDA_SLOTS, EACH = 24 };
+    struct proto_error error = {0};
+    struct model_backend *backend = cuda_open_at(MODEL_F32);
+    float *host = device_host(MOVES * EACH, 1),
+          *device = device_floats(backend, NULL, MOVES * EACH);
+    for (size_t i = 0; i < MOVES; i++)
+        CHECK_OK(model_backend_upload(backend, device + i * EACH, host + i * EACH,
+                                      EACH * sizeof *host, &error),
+                 error);
+    float *back = device_back(backend, device, MOVES * EACH);
+    CHECK(memcmp(host, back, MOVES * EACH * sizeof *host) == 0);
+    free(host), free(back);
+    model_backend_close(&backend);
+}
 // Longer than a piece, and more pieces than slots.
 TEST(moves_come_back_whole) {
     struct proto_error error = {0};
@@ -563,6 +593,7 @@ int main(int count, char **arguments) {
         UNIT(products_read_rounded_operands),
         UNIT(gradients_are_products_of_rounded_operands),
         UNIT(copies_of_parameters_follow_every_write),
+        UNIT(a_product_reads_what_was_written_since_the_last),
         UNIT(attention_in_parts_is_attention),
         UNIT(attention_reads_rounded_operands),
         UNIT(gradients_of_attention_are_those_of_f32_within_the_format),
@@ -573,6 +604,7 @@ int main(int count, char **arguments) {
         UNIT(a_lost_device_is_said_to_be_lost),
         UNIT(the_real_module_says_that_there_is_no_driver),
         UNIT(memory_is_accounted_by_purpose),
+        UNIT(many_small_moves_do_not_overtake_each_other),
         UNIT(moves_come_back_whole),
     };
     return cmocka_run_group_tests(units, NULL, NULL);
