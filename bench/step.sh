@@ -15,9 +15,9 @@ export OPENBLAS_NUM_THREADS=1
 for round in $(seq "$rounds"); do
     for hidden in 128 256; do
         for shape in "2 1" "1 2"; do
+            "$build/bench/step_bench" --hidden $hidden --threads "${shape% *}" \
+                --ranks "${shape#* }" --steps "$steps" >>"$results"
             # shellcheck disable=SC2086  # two numbers
-            "$build/bench/step_bench" $hidden $shape "$steps" >>"$results"
-            # shellcheck disable=SC2086
             python3 "$here/peers/torch_step.py" $hidden $shape "$steps" >>"$results"
         done
     done

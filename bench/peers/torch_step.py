@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 BATCH, LANG, WARM_UP = 32, 6, 10
-DEPTH, HEADS, CHUNK, WIDTH, LANG_DIM, IMG_DIM, IMG = 4, 4, 8, 11, 64, 210, 128
+DEPTH, HEADS, CHUNK, WIDTH, LANG_DIM, IMG_DIM, IMG, LANG_ROWS = 4, 4, 8, 11, 64, 210, 128, 32
 
 
 class Norm(nn.Module):
@@ -93,7 +93,7 @@ class Network(nn.Module):
         self.lang, self.img = mlp(LANG_DIM, hidden, 2, gelu), mlp(IMG_DIM, hidden, 2, gelu)
         self.time, self.freq = mlp(256, hidden, 2, nn.SiLU), mlp(256, hidden, 2, nn.SiLU)
         self.x_position = nn.Parameter(torch.randn(1, 3 + CHUNK, hidden))
-        self.lang_position = nn.Parameter(torch.randn(1, 32, hidden))
+        self.lang_position = nn.Parameter(torch.randn(1, LANG_ROWS, hidden))
         self.img_position = nn.Parameter(torch.randn(1, IMG, hidden))
         self.blocks = nn.ModuleList(Block(hidden) for _ in range(DEPTH))
         self.norm, self.head = Norm(hidden), nn.Sequential(
@@ -104,16 +104,21 @@ class Network(nn.Module):
         angle = v[:, None].float() * self.waves
         return layers(torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1))[:, None]
 
-    def forward(self, state, noisy, mask, t, freq, lang, lang_mask, img):
+    def conditions(self, lang, img):
+        return self.lang(lang) + self.lang_position[:, :lang.shape[1]], self.img(img) + self.img_position
+
+    def denoise(self, state, noisy, mask, t, freq, lang, lang_mask, img):
         tokens = torch.cat([state, noisy], dim=1)
         tokens = torch.cat([tokens, mask.expand(-1, tokens.shape[1], -1)], dim=-1)
         x = torch.cat([self.embed(self.time, t), self.embed(self.freq, freq),
                        self.state(tokens)], dim=1) + self.x_position
-        lang = self.lang(lang) + self.lang_position[:, :lang.shape[1]]
-        img = self.img(img) + self.img_position
         for i, block in enumerate(self.blocks):
             x = block(x, lang if i % 2 == 0 else img, lang_mask if i % 2 == 0 else None)
         return self.head(self.norm(x))[:, -CHUNK:]
+
+    def forward(self, state, noisy, mask, t, freq, lang, lang_mask, img):
+        lang, img = self.conditions(lang, img)
+        return self.denoise(state, noisy, mask, t, freq, lang, lang_mask, img)
 
 
 def run(rank, hidden, threads, ranks, steps, port):
