@@ -40,10 +40,10 @@ static void plan_condition(struct model_rdt *rdt, struct rdt_condition *c, struc
     c->tokens = floats(arena, rows, c->dim);
     c->hidden = floats(arena, rows, hidden);
     c->cond = floats(arena, rows, hidden);
-    c->kv = floats(arena, rows, c->blocks * 2 * hidden);
+    c->kv = floats(arena, c->kept_blocks * rows, 2 * hidden);
     if (!rdt->plan.training) return;
     c->aux = floats(arena, rows, hidden);
-    c->dkv = floats(arena, rows, c->blocks * 2 * hidden);
+    c->dcond = floats(arena, rows, hidden);
 }
 
 static void plan_embedder(struct model_rdt *rdt, struct rdt_embedder *e, struct arena *arena) {
@@ -55,13 +55,21 @@ static void plan_embedder(struct model_rdt *rdt, struct rdt_embedder *e, struct 
     if (rdt->plan.training) e->aux = floats(arena, batch, hidden);
 }
 
+// Numbers that block i's cross-attention leaves for its backward pass.
+static size_t cross_saved(struct model_rdt *rdt, uint32_t i) {
+    return model_attention_saved(rdt->backend, rdt->plan.batch_max, rdt->sizes.heads,
+                                 rdt_stream(rdt), rdt_condition_of(rdt, i)->rows_max,
+                                 rdt->sizes.hidden / rdt->sizes.heads);
+}
+
 static void plan_block(struct model_rdt *rdt, uint32_t i, struct arena *arena) {
     struct rdt_block *b = &rdt->blocks[i];
     const size_t batch = rdt->plan.batch_max, stream = rdt_stream(rdt), rows = batch * stream;
     const size_t hidden = rdt->sizes.hidden, heads = rdt->sizes.heads;
-    const bool training = rdt->plan.training;
-    if (!training && i > 0) {
+    const bool training = rdt->plan.training, recompute = rdt->plan.recompute;
+    if ((!training || recompute) && i > 0) {
         *b = rdt->blocks[0];
+        if (training) b->in = floats(arena, rows, hidden);
         return;
     }
     b->in = floats(arena, rows, hidden);
@@ -79,12 +87,12 @@ static void plan_block(struct model_rdt *rdt, uint32_t i, struct arena *arena) {
     b->late = floats(arena, rows, hidden);
     b->ffn = floats(arena, rows, hidden);
     if (!training) return;
-    const size_t keys = rdt_condition_of(rdt, i)->rows_max, head = hidden / heads;
+    const size_t head = hidden / heads, own = cross_saved(rdt, i);
+    const size_t next = recompute && rdt->sizes.depth > 1 ? cross_saved(rdt, i + 1) : 0;
     b->ffn_aux = floats(arena, rows, hidden);
     b->saved =
         floats(arena, 1, model_attention_saved(rdt->backend, batch, heads, stream, stream, head));
-    b->cross_saved =
-        floats(arena, 1, model_attention_saved(rdt->backend, batch, heads, stream, keys, head));
+    b->cross_saved = floats(arena, 1, own > next ? own : next);
 }
 
 static void plan_backward(struct model_rdt *rdt, struct arena *arena) {
@@ -96,7 +104,7 @@ static void plan_backward(struct model_rdt *rdt, struct arena *arena) {
     rdt->dx = floats(arena, rows, hidden);
     rdt->dbranch = floats(arena, rows, hidden);
     rdt->dwide = floats(arena, rows, 3 * hidden);
-    rdt->dcond = floats(arena, batch * longest, hidden);
+    rdt->dkv = floats(arena, batch * longest, 2 * hidden);
     rdt->dhidden = floats(arena, batch * longest, hidden);
     for (int i = 0; i < 2; i++) rdt->dsmall[i] = floats(arena, batch, hidden);
 }
@@ -153,6 +161,7 @@ static bool begin(struct model_rdt *rdt, struct model_backend *backend,
     rdt->backend = backend;
     rdt->sizes = *sizes;
     rdt->plan = *plan;
+    rdt->plan.recompute = plan->recompute && plan->training;
     if (!model_parameters_new(sizes, &rdt->table, error)) return false;
     rdt->at = rdt->table->layout;
     rdt->blocks = proto_alloc_array(sizes->depth, sizeof *rdt->blocks, error);
@@ -172,6 +181,8 @@ static bool begin(struct model_rdt *rdt, struct model_backend *backend,
                                       .kv_at = rdt->at->img_kv,
                                       .position = rdt->at->img_position};
     rdt->img.rows = rdt->img.rows_max;
+    rdt->lang.kept_blocks = rdt->plan.recompute ? 1 : rdt->lang.blocks;
+    rdt->img.kept_blocks = rdt->plan.recompute && rdt->img.blocks > 0 ? 1 : rdt->img.blocks;
     rdt->time =
         (struct rdt_embedder){.name = "t_embed", .at = {rdt->at->time[0], rdt->at->time[1]}};
     rdt->freq =
@@ -182,6 +193,10 @@ static bool begin(struct model_rdt *rdt, struct model_backend *backend,
 static void end(struct model_rdt *rdt) {
     model_parameters_free(&rdt->table);
     free(rdt->blocks);
+    free(rdt->lang.own);
+    free(rdt->lang.shared);
+    free(rdt->img.own);
+    free(rdt->img.shared);
     free(rdt->host);
     free(rdt->acp);
     if (rdt->arena) model_backend_free(rdt->backend, rdt->arena);
@@ -208,6 +223,17 @@ bool model_rdt_memory(const struct model_backend *backend, const struct model_rd
     return done;
 }
 
+static size_t places(const struct model_rdt *rdt) {
+    return (size_t)rdt->sizes.img_history * rdt->sizes.img_cameras;
+}
+// Room for the rows of a condition of so many places, however they are shared.
+static bool open_rows(struct model_rdt *rdt, struct rdt_condition *c, size_t places,
+                      struct proto_error *error) {
+    const size_t runs = (places + 1) / 2;
+    return (c->own = proto_alloc_array(1 + rdt->plan.batch_max * runs, sizeof *c->own, error)) &&
+           (c->shared = proto_alloc_array(runs, sizeof *c->shared, error));
+}
+
 bool model_rdt_open(struct model_backend *backend, const struct model_rdt_sizes *sizes,
                     const struct model_rdt_plan *plan, struct model_rdt **out,
                     struct proto_error *error) {
@@ -216,6 +242,8 @@ bool model_rdt_open(struct model_backend *backend, const struct model_rdt_sizes 
     bool done = false;
     struct model_schedule *schedule = NULL;
     if (!begin(rdt, backend, sizes, plan, error)) goto end;
+    if (!open_rows(rdt, &rdt->lang, 1, error) || !open_rows(rdt, &rdt->img, places(rdt), error))
+        goto end;
     if (!count_bytes(rdt, &rdt->arena_bytes, error)) goto end;
     rdt->arena = model_backend_alloc(backend, rdt->arena_bytes, error);
     if (!rdt->arena) goto end;
@@ -263,7 +291,7 @@ void model_rdt_watch(struct model_rdt *rdt, const struct model_tap *tap) {
 
 bool rdt_tap(struct model_rdt *rdt, const float *device, size_t rows, size_t width,
              struct proto_error *error, const char *name, ...) {
-    if (!rdt->tap.see) return true;
+    if (!rdt->tap.see || rdt->again) return true;
     char text[64];
     va_list arguments;
     va_start(arguments, name);
@@ -274,8 +302,9 @@ bool rdt_tap(struct model_rdt *rdt, const float *device, size_t rows, size_t wid
 
 // ---- calls ----
 
-static bool begin_call(struct model_rdt *rdt, const struct model_rdt_call *call,
-                       const float *weights, struct proto_error *error) {
+bool rdt_begin(struct model_rdt *rdt, const struct model_rdt_call *call, const float *weights,
+               struct proto_error *error) {
+    const uint8_t lang_shared = call->lang_shared;
     if (call->batch < 1 || call->batch > rdt->plan.batch_max)
         return proto_fail(error, PROTO_FAILED, "a batch of %u samples, planned for 1..%u",
                           call->batch, rdt->plan.batch_max);
@@ -285,6 +314,8 @@ static bool begin_call(struct model_rdt *rdt, const struct model_rdt_call *call,
     rdt->call = call;
     rdt->w = weights;
     rdt->lang.rows = call->lang_length;
+    rdt_shared_begin(&rdt->lang, call->batch, &lang_shared, 1);
+    rdt_shared_begin(&rdt->img, call->batch, call->img_shared, places(rdt));
     return true;
 }
 
@@ -297,7 +328,7 @@ bool model_rdt_train(struct model_rdt *rdt, const struct model_rdt_call *call, c
                      float *gradients, float scale, double *loss, struct proto_error *error) {
     if (!rdt->plan.training)
         return proto_fail(error, PROTO_FAILED, "this network was opened without training");
-    if (!begin_call(rdt, call, weights, error)) return false;
+    if (!rdt_begin(rdt, call, weights, error)) return false;
     rdt->g = gradients;
     float *value = rdt->host, *signal = value + call->batch, *grain = signal + call->batch;
     for (uint32_t b = 0; b < call->batch; b++) {
@@ -327,7 +358,7 @@ bool model_rdt_train(struct model_rdt *rdt, const struct model_rdt_call *call, c
 
 bool model_rdt_condition(struct model_rdt *rdt, const struct model_rdt_call *call,
                          const float *weights, struct proto_error *error) {
-    if (!begin_call(rdt, call, weights, error)) return false;
+    if (!rdt_begin(rdt, call, weights, error)) return false;
     return send(rdt, rdt->freq.value, call->ctrl_freq, error) &&
            rdt_conditions_forward(rdt, error) && rdt_embed(rdt, &rdt->freq, error);
 }
@@ -335,7 +366,7 @@ bool model_rdt_condition(struct model_rdt *rdt, const struct model_rdt_call *cal
 bool model_rdt_denoise(struct model_rdt *rdt, const struct model_rdt_call *call,
                        const float *weights, const float *noisy, uint32_t timestep,
                        struct proto_error *error) {
-    if (!begin_call(rdt, call, weights, error)) return false;
+    if (!rdt_begin(rdt, call, weights, error)) return false;
     if (timestep >= MODEL_TIMESTEPS)
         return proto_fail(error, PROTO_FAILED, "timestep %u, must be 0..%d", timestep,
                           MODEL_TIMESTEPS - 1);

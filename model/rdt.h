@@ -117,6 +117,9 @@ struct model_rdt_plan {
     uint32_t batch_max;
     uint32_t lang_max;  // longest instruction of a call, <= sizes.lang_rows
     bool training;      // false: no memory for the backward pass
+    // training keeps each block's input only, and keys and values of one block at a time; the
+    // backward pass computes the rest again, to the same bits, for about a third more work
+    bool recompute;
 };
 // Device bytes that open takes for activations and inputs (not weights, gradients, optimiser).
 PROTO_MUST_CHECK bool model_rdt_memory(const struct model_backend *backend,
@@ -156,8 +159,13 @@ struct model_rdt_ready {
 };
 struct model_rdt_call {
     uint32_t batch, lang_length;
-    const uint32_t *timesteps;            // host [batch], 0..999; training only
-    const float *ctrl_freq;               // host [batch] Hz; 0: unknown
+    const uint32_t *timesteps;  // host [batch], 0..999; training only
+    const float *ctrl_freq;     // host [batch] Hz; 0: unknown
+    // Conditions that the caller knows to be the same in every sample: only the first sample's
+    // tokens are read, and adaptor, keys and values are computed once. Predictions and gradients
+    // are those of the same tokens in every sample, but for the rounding of sums over the batch.
+    bool lang_shared;           // lang_tokens; lang_mask is read of every sample
+    const uint8_t *img_shared;  // nullable host [history * cameras] 1: tokens of that image
     const struct model_rdt_ready *ready;  // nullable; training only
 };
 

@@ -28,6 +28,8 @@ bool rdt_linear_back(struct model_rdt *rdt, struct rdt_linear_back l, struct pro
                                      .a_stride = dy_stride,
                                      .b = rdt->w + l.at.weight,
                                      .b_stride = l.in,
+                                     .c = l.add ? l.dx : NULL,
+                                     .c_stride = l.in,
                                      .d = l.dx,
                                      .d_stride = l.in,
                                      .activation = !l.aux   ? MODEL_LINEAR
@@ -111,12 +113,29 @@ static bool feed_forward_back(struct model_rdt *rdt, uint32_t i, struct proto_er
            norm_back(rdt, b->late, at->norm3, b->norm3_rows, 0, rdt->dbranch, true, error);
 }
 
+// From rdt->dkv, the gradient of block i's keys and values, to their weights and the condition.
+static bool keys_values_back(struct model_rdt *rdt, uint32_t i, struct proto_error *error) {
+    const struct rdt_condition *c = rdt_condition_of(rdt, i);
+    const size_t hidden = rdt->sizes.hidden, before = i / 2 * 2 * hidden;
+    const struct rdt_linear_back back = {
+        .in = hidden,
+        .out = 2 * hidden,
+        .dy = rdt->dkv,
+        .x = c->cond,
+        .at = {c->kv_at.weight + before * hidden, c->kv_at.bias + before},
+        .dx = c->dcond,
+        .add = i / 2 + 1 < c->blocks};
+    return rdt_shared_sum(rdt, c, rdt->dkv, 2 * hidden, error) &&
+           rdt_shared_linear_back(rdt, c, back, error);
+}
+
 static bool cross_attention_back(struct model_rdt *rdt, uint32_t i, struct proto_error *error) {
     struct rdt_block *b = &rdt->blocks[i];
     const struct rdt_block_at *at = &rdt->at->blocks[i];
     const struct rdt_condition *c = rdt_condition_of(rdt, i);
     const size_t stream = rdt_stream(rdt), rows = rdt->call->batch * stream;
-    const size_t hidden = rdt->sizes.hidden, column = i / 2 * 2 * hidden;
+    const size_t hidden = rdt->sizes.hidden;
+    const float *kv = rdt_kv(rdt, c, i);
     const struct model_attention_backward back = {
         .forward = {.stat = rdt->sizes.norm_stat,
                     .epsilon = rdt->sizes.epsilon,
@@ -126,18 +145,18 @@ static bool cross_attention_back(struct model_rdt *rdt, uint32_t i, struct proto
                     .keys = c->rows,
                     .head_width = hidden / rdt->sizes.heads,
                     .q = b->q,
-                    .k = c->kv + column,
-                    .v = c->kv + column + hidden,
+                    .k = kv,
+                    .v = kv + hidden,
                     .q_stride = hidden,
-                    .kv_stride = c->blocks * 2 * hidden,
+                    .kv_stride = 2 * hidden,
                     .q_gain = rdt->w + at->cross_q_norm,
                     .k_gain = rdt->w + at->cross_k_norm,
                     .mask = c == &rdt->lang ? rdt->inputs.lang_mask : NULL,
                     .saved = b->cross_saved},
         .dy = rdt->dbranch,
         .dq = rdt->dwide,
-        .dk = c->dkv + column,
-        .dv = c->dkv + column + hidden,
+        .dk = rdt->dkv,
+        .dv = rdt->dkv + hidden,
         .dq_gain = rdt->g + at->cross_q_norm,
         .dk_gain = rdt->g + at->cross_k_norm};
     return rdt_tap(rdt, rdt->dx, rows, hidden, error, "d.block%u.late", i) &&
@@ -151,6 +170,7 @@ static bool cross_attention_back(struct model_rdt *rdt, uint32_t i, struct proto
                                                     .dx = rdt->dbranch},
                            error) &&
            model_attention_backward(rdt->backend, &back, error) &&
+           keys_values_back(rdt, i, error) &&
            rdt_linear_back(rdt,
                            (struct rdt_linear_back){.rows = rows,
                                                     .in = hidden,
@@ -224,40 +244,25 @@ static bool ready(struct model_rdt *rdt, size_t first, size_t end, struct proto_
 bool rdt_condition_back(struct model_rdt *rdt, struct rdt_condition *c, struct proto_error *error) {
     const size_t rows = rdt->call->batch * c->rows, hidden = rdt->sizes.hidden;
     if (c->blocks == 0) return true;
-    const struct model_sum_batch position = {.batch = rdt->call->batch,
-                                             .n = c->rows * hidden,
-                                             .x = rdt->dcond,
-                                             .y = rdt->g + c->position};
-    return rdt_linear_back(rdt,
-                           (struct rdt_linear_back){.rows = rows,
-                                                    .in = hidden,
-                                                    .out = c->blocks * 2 * hidden,
-                                                    .dy = c->dkv,
-                                                    .x = c->cond,
-                                                    .at = c->kv_at,
-                                                    .dx = rdt->dcond},
-                           error) &&
-           ready(rdt, c->kv_at.weight, c->kv_at.bias + c->blocks * 2 * hidden, error) &&
-           rdt_tap(rdt, rdt->dcond, rows, hidden, error, "d.%s_cond", c->name) &&
-           model_sum_batch(rdt->backend, &position, error) &&
-           rdt_linear_back(rdt,
-                           (struct rdt_linear_back){.rows = rows,
-                                                    .in = hidden,
-                                                    .out = hidden,
-                                                    .dy = rdt->dcond,
-                                                    .x = c->hidden,
-                                                    .at = c->adaptor[1],
-                                                    .dx = rdt->dhidden,
-                                                    .aux = c->aux},
-                           error) &&
-           rdt_linear_back(rdt,
-                           (struct rdt_linear_back){.rows = rows,
-                                                    .in = c->dim,
-                                                    .out = hidden,
-                                                    .dy = rdt->dhidden,
-                                                    .x = c->tokens,
-                                                    .at = c->adaptor[0]},
-                           error);
+    return ready(rdt, c->kv_at.weight, c->kv_at.bias + c->blocks * 2 * hidden, error) &&
+           rdt_tap(rdt, c->dcond, rows, hidden, error, "d.%s_cond", c->name) &&
+           rdt_shared_position_back(rdt, c, error) &&
+           rdt_shared_linear_back(rdt, c,
+                                  (struct rdt_linear_back){.in = hidden,
+                                                           .out = hidden,
+                                                           .dy = c->dcond,
+                                                           .x = c->hidden,
+                                                           .at = c->adaptor[1],
+                                                           .dx = rdt->dhidden,
+                                                           .aux = c->aux},
+                                  error) &&
+           rdt_shared_linear_back(rdt, c,
+                                  (struct rdt_linear_back){.in = c->dim,
+                                                           .out = hidden,
+                                                           .dy = rdt->dhidden,
+                                                           .x = c->tokens,
+                                                           .at = c->adaptor[0]},
+                                  error);
 }
 
 static bool embedder_back(struct model_rdt *rdt, struct rdt_embedder *e, const float *dout,
@@ -327,6 +332,16 @@ bool rdt_block_backward(struct model_rdt *rdt, uint32_t i, struct proto_error *e
            rdt_tap(rdt, rdt->dx, rows, hidden, error, "d.block%u.in", i);
 }
 
+// The parts of block i that its backward pass reads, from its `in`. Those of the last block are
+// still what the forward pass left.
+static bool block_again(struct model_rdt *rdt, uint32_t i, struct proto_error *error) {
+    if (!rdt->plan.recompute || i + 1 == rdt->sizes.depth) return true;
+    rdt->again = true;
+    const bool done = rdt_block_forward(rdt, i, NULL, error);
+    rdt->again = false;
+    return done;
+}
+
 // The flat buffer is [adaptors, positions, embedders] [block 0] .. [keys and values of language]
 // [of images] [head]: it becomes final from its end, but for the keys and values, whose blocks are
 // all needed first.
@@ -337,7 +352,8 @@ bool rdt_backward(struct model_rdt *rdt, struct proto_error *error) {
     if (!head_backward(rdt, error) || !ready(rdt, head, rdt->table->elements, error)) return false;
     for (uint32_t i = depth; i-- > 0;) {
         const size_t end = i + 1 < depth ? at->blocks[i + 1].norm1 : at->lang_kv.weight;
-        if (!rdt_block_backward(rdt, i, error) || !ready(rdt, at->blocks[i].norm1, end, error))
+        if (!block_again(rdt, i, error) || !rdt_block_backward(rdt, i, error) ||
+            !ready(rdt, at->blocks[i].norm1, end, error))
             return false;
     }
     return rdt_condition_back(rdt, &rdt->lang, error) &&

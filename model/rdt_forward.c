@@ -21,25 +21,34 @@ bool rdt_linear(struct model_rdt *rdt, struct rdt_linear l, struct proto_error *
     return model_gemm(rdt->backend, &gemm, error);
 }
 
-bool rdt_keys_values(struct model_rdt *rdt, const struct rdt_condition *c,
+bool rdt_keys_values(struct model_rdt *rdt, const struct rdt_condition *c, uint32_t i,
                      struct proto_error *error) {
-    const size_t hidden = rdt->sizes.hidden;
-    return rdt_linear(rdt,
-                      (struct rdt_linear){.rows = rdt->call->batch * c->rows,
-                                          .in = hidden,
-                                          .out = c->blocks * 2 * hidden,
-                                          .x = c->cond,
-                                          .at = c->kv_at,
-                                          .y = c->kv},
-                      error);
+    const size_t hidden = rdt->sizes.hidden, before = i / 2 * 2 * hidden;
+    float *kv = rdt_kv(rdt, c, i);
+    const struct rdt_linear linear = {
+        .in = hidden,
+        .out = 2 * hidden,
+        .x = c->cond,
+        .at = {c->kv_at.weight + before * hidden, c->kv_at.bias + before},
+        .y = kv};
+    return rdt_shared_linear(rdt, c, linear, error) &&
+           rdt_shared_copy(rdt, c, kv, 2 * hidden, error);
+}
+
+// Of every block that reads the condition, when they are all kept.
+static bool all_keys_values(struct model_rdt *rdt, const struct rdt_condition *c,
+                            struct proto_error *error) {
+    const uint32_t first = c == &rdt->lang ? 0 : 1;
+    for (uint32_t i = first; i < rdt->sizes.depth; i += 2)
+        if (!rdt->plan.recompute && !rdt_keys_values(rdt, c, i, error)) return false;
+    return true;
 }
 
 static bool condition_forward(struct model_rdt *rdt, struct rdt_condition *c,
                               struct proto_error *error) {
     const size_t rows = rdt->call->batch * c->rows, hidden = rdt->sizes.hidden;
     if (c->blocks == 0) return true;
-    const struct rdt_linear first = {.rows = rows,
-                                     .in = c->dim,
+    const struct rdt_linear first = {.in = c->dim,
                                      .out = hidden,
                                      .x = c->tokens,
                                      .at = c->adaptor[0],
@@ -47,17 +56,15 @@ static bool condition_forward(struct model_rdt *rdt, struct rdt_condition *c,
                                      .activation = MODEL_GELU,
                                      .aux = c->aux};
     // the second layer adds the position table
-    const struct rdt_linear second = {.rows = rows,
-                                      .in = hidden,
+    const struct rdt_linear second = {.in = hidden,
                                       .out = hidden,
                                       .x = c->hidden,
                                       .at = c->adaptor[1],
                                       .y = c->cond,
-                                      .c = rdt->w + c->position,
-                                      .c_rows = c->rows};
-    return rdt_linear(rdt, first, error) && rdt_linear(rdt, second, error) &&
+                                      .c = rdt->w + c->position};
+    return rdt_shared_linear(rdt, c, first, error) && rdt_shared_linear(rdt, c, second, error) &&
            rdt_tap(rdt, c->cond, rows, hidden, error, "%s_cond", c->name) &&
-           rdt_keys_values(rdt, c, error);
+           all_keys_values(rdt, c, error);
 }
 
 bool rdt_conditions_forward(struct model_rdt *rdt, struct proto_error *error) {
@@ -184,7 +191,8 @@ static bool cross_attention(struct model_rdt *rdt, uint32_t i, struct proto_erro
     const struct rdt_block_at *at = &rdt->at->blocks[i];
     const struct rdt_condition *c = rdt_condition_of(rdt, i);
     const size_t stream = rdt_stream(rdt), rows = rdt->call->batch * stream;
-    const size_t hidden = rdt->sizes.hidden, column = i / 2 * 2 * hidden;
+    const size_t hidden = rdt->sizes.hidden;
+    const float *kv = rdt_kv(rdt, c, i);
     const struct model_attention attention = {.stat = rdt->sizes.norm_stat,
                                               .epsilon = rdt->sizes.epsilon,
                                               .batch = rdt->call->batch,
@@ -193,17 +201,18 @@ static bool cross_attention(struct model_rdt *rdt, uint32_t i, struct proto_erro
                                               .keys = c->rows,
                                               .head_width = hidden / rdt->sizes.heads,
                                               .q = b->q,
-                                              .k = c->kv + column,
-                                              .v = c->kv + column + hidden,
+                                              .k = kv,
+                                              .v = kv + hidden,
                                               .q_stride = hidden,
-                                              .kv_stride = c->blocks * 2 * hidden,
+                                              .kv_stride = 2 * hidden,
                                               .q_gain = rdt->w + at->cross_q_norm,
                                               .k_gain = rdt->w + at->cross_k_norm,
                                               .mask =
                                                   c == &rdt->lang ? rdt->inputs.lang_mask : NULL,
                                               .y = b->cross,
                                               .saved = b->cross_saved};
-    return block_norm(rdt, b->middle, at->norm2, b->norm2, b->norm2_rows, error) &&
+    return (!rdt->plan.recompute || rdt_keys_values(rdt, c, i, error)) &&
+           block_norm(rdt, b->middle, at->norm2, b->norm2, b->norm2_rows, error) &&
            rdt_tap(rdt, b->norm2, rows, hidden, error, "block%u.norm2", i) &&
            rdt_linear(rdt,
                       (struct rdt_linear){.rows = rows,
@@ -230,19 +239,21 @@ static bool feed_forward(struct model_rdt *rdt, uint32_t i, float *out, struct p
     struct rdt_block *b = &rdt->blocks[i];
     const struct rdt_block_at *at = &rdt->at->blocks[i];
     const size_t rows = rdt->call->batch * rdt_stream(rdt), hidden = rdt->sizes.hidden;
-    return block_norm(rdt, b->late, at->norm3, b->norm3, b->norm3_rows, error) &&
-           rdt_tap(rdt, b->norm3, rows, hidden, error, "block%u.norm3", i) &&
-           rdt_linear(rdt,
-                      (struct rdt_linear){.rows = rows,
-                                          .in = hidden,
-                                          .out = hidden,
-                                          .x = b->norm3,
-                                          .at = at->fc1,
-                                          .y = b->ffn,
-                                          .activation = MODEL_GELU,
-                                          .aux = b->ffn_aux},
-                      error) &&
-           rdt_linear(rdt,
+    if (!block_norm(rdt, b->late, at->norm3, b->norm3, b->norm3_rows, error) ||
+        !rdt_tap(rdt, b->norm3, rows, hidden, error, "block%u.norm3", i) ||
+        !rdt_linear(rdt,
+                    (struct rdt_linear){.rows = rows,
+                                        .in = hidden,
+                                        .out = hidden,
+                                        .x = b->norm3,
+                                        .at = at->fc1,
+                                        .y = b->ffn,
+                                        .activation = MODEL_GELU,
+                                        .aux = b->ffn_aux},
+                    error))
+        return false;
+    if (!out) return true;
+    return rdt_linear(rdt,
                       (struct rdt_linear){.rows = rows,
                                           .in = hidden,
                                           .out = hidden,

@@ -13,8 +13,7 @@ struct rdt_block_at {
     size_t q_norm, k_norm, cross_q_norm, cross_k_norm;
     struct rdt_linear_at qkv, proj, q, cross_proj, fc1, fc2;
 };
-// The kv weights of all blocks that read one condition lie side by side, so that one product makes
-// the keys and values of all of them.
+// The kv weights of all blocks that read one condition lie side by side.
 struct model_rdt_layout {
     struct rdt_linear_at state[3], lang[2], img[2], time[2], freq[2];
     size_t x_position, lang_position, img_position;
@@ -24,21 +23,30 @@ struct model_rdt_layout {
     struct rdt_block_at blocks[];  // [depth]
 };
 
+struct rdt_rows {
+    size_t first, count;
+};
 // A condition: tokens -> adaptor + position table -> keys and values of its blocks.
 struct rdt_condition {
     const char *name;  // of its first block's tap
     uint32_t blocks;   // that read it
     size_t dim, rows_max;
-    size_t rows;  // of the call
+    uint32_t kept_blocks;  // whose keys and values are held at a time: all, or one
     struct rdt_linear_at adaptor[2], kv_at;
     size_t position;
     float *tokens;        // [batch, rows, dim]
     float *aux, *hidden;  // [batch, rows, D]; aux in training only
-    float *cond;          // [batch, rows, D]
-    float *kv, *dkv;      // [batch, rows, blocks * 2 D]; dkv in training only
+    float *cond, *dcond;  // [batch, rows, D]; dcond in training only
+    float *kv;            // [kept blocks, batch, rows, 2 D]
+    // of the call: rows of a sample; rows of [batch, rows] that are computed; rows of a sample that
+    // are the first sample's in all others
+    size_t rows;
+    struct rdt_rows *own, *shared;
+    size_t own_count, shared_count;
 };
 
-// What a block leaves for its backward pass. Without training all blocks share one.
+// What a block leaves for its backward pass. Without training all blocks share one; when the
+// backward pass computes it again, all but `in`.
 struct rdt_block {
     float *in;                                    // [batch, N, D]
     float *norm1, *norm2, *norm3;                 // [batch, N, D]
@@ -88,13 +96,14 @@ struct model_rdt {
 
     float *dprediction;           // [batch, chunk, width]
     float *dx, *dbranch, *dwide;  // [batch, N, D], [batch, N, D], [batch, N, 3 D]
-    float *dcond, *dhidden;       // [batch, longest condition, D]
+    float *dkv, *dhidden;         // [batch, longest condition, 2 D], [batch, longest condition, D]
     float *dsmall[2];             // [batch, D]
 
     // of the current call
     const struct model_rdt_call *call;
     const float *w;
     float *g;
+    bool again;  // the backward pass repeats a part of the forward pass: taps saw it already
 };
 
 // y = act(x W^T + bias + c).
@@ -116,12 +125,17 @@ struct rdt_linear_back {
     const float *dy, *x;
     struct rdt_linear_at at;
     float *dx;         // nullable
+    bool add;          // dx += ; without aux
     float *aux;        // nullable: of the activation that made x, GELU
     bool silu;         // or SILU
     size_t dy_stride;  // 0: out
 };
 PROTO_MUST_CHECK bool rdt_linear_back(struct model_rdt *rdt, struct rdt_linear_back l,
                                       struct proto_error *error);
+
+// Takes a call over: PROTO_FAILED when it is outside the plan.
+PROTO_MUST_CHECK bool rdt_begin(struct model_rdt *rdt, const struct model_rdt_call *call,
+                                const float *weights, struct proto_error *error);
 
 // Steps of a pass, in order; all read rdt->call, rdt->w (and rdt->g).
 PROTO_MUST_CHECK bool rdt_conditions_forward(struct model_rdt *rdt, struct proto_error *error);
@@ -132,17 +146,35 @@ PROTO_MUST_CHECK bool rdt_forward(struct model_rdt *rdt, const float *action, co
                                   struct proto_error *error);
 PROTO_MUST_CHECK bool rdt_backward(struct model_rdt *rdt, struct proto_error *error);
 
-// Their parts, each of which a test can run by itself: block i from its `in` to `out`; back from
-// rdt->dx at its end to rdt->dx at its beginning; a condition's keys and values; and back from the
-// gradients of those to the condition (rdt->dcond) and all before it.
+// Their parts, each of which a test can run by itself: block i from its `in` to `out` (NULL: only
+// what its backward pass reads); back from rdt->dx at its end to rdt->dx at its beginning and to
+// the condition (its dcond), which blocks reach in falling order; keys and values of block i; and
+// back from the condition to all before it.
 PROTO_MUST_CHECK bool rdt_block_forward(struct model_rdt *rdt, uint32_t i, float *out,
                                         struct proto_error *error);
 PROTO_MUST_CHECK bool rdt_block_backward(struct model_rdt *rdt, uint32_t i,
                                          struct proto_error *error);
 PROTO_MUST_CHECK bool rdt_keys_values(struct model_rdt *rdt, const struct rdt_condition *c,
-                                      struct proto_error *error);
+                                      uint32_t i, struct proto_error *error);
 PROTO_MUST_CHECK bool rdt_condition_back(struct model_rdt *rdt, struct rdt_condition *c,
                                          struct proto_error *error);
+
+// Over the rows of a condition that the call computes (model/rdt_shared.c). shared: [places], equal
+// parts of a sample's rows, nullable. l.rows does not count: pointers are of all rows, dense.
+void rdt_shared_begin(struct rdt_condition *c, uint32_t batch, const uint8_t *shared,
+                      size_t places);
+PROTO_MUST_CHECK bool rdt_shared_linear(struct model_rdt *rdt, const struct rdt_condition *c,
+                                        struct rdt_linear l, struct proto_error *error);
+PROTO_MUST_CHECK bool rdt_shared_linear_back(struct model_rdt *rdt, const struct rdt_condition *c,
+                                             struct rdt_linear_back l, struct proto_error *error);
+// x [batch, rows, width]: shared rows from the first sample to the others; of a gradient, from the
+// others into the first.
+PROTO_MUST_CHECK bool rdt_shared_copy(struct model_rdt *rdt, const struct rdt_condition *c,
+                                      float *x, size_t width, struct proto_error *error);
+PROTO_MUST_CHECK bool rdt_shared_sum(struct model_rdt *rdt, const struct rdt_condition *c,
+                                     float *dx, size_t width, struct proto_error *error);
+PROTO_MUST_CHECK bool rdt_shared_position_back(struct model_rdt *rdt, const struct rdt_condition *c,
+                                               struct proto_error *error);
 
 // Nothing without a tap.
 PROTO_MUST_CHECK bool rdt_tap(struct model_rdt *rdt, const float *device, size_t rows, size_t width,
@@ -152,6 +184,11 @@ static inline size_t rdt_stream(const struct model_rdt *rdt) {
 }
 static inline struct rdt_condition *rdt_condition_of(struct model_rdt *rdt, uint32_t block) {
     return block % 2 == 0 ? &rdt->lang : &rdt->img;
+}
+static inline float *rdt_kv(const struct model_rdt *rdt, const struct rdt_condition *c,
+                            uint32_t i) {
+    const size_t block = c->kept_blocks == c->blocks ? i / 2 : 0;
+    return c->kv + block * rdt->call->batch * c->rows * 2 * rdt->sizes.hidden;
 }
 
 #endif

@@ -103,6 +103,8 @@
       "micro steps of one optimiser step")                                                         \
     X(trainer, mixed_precision, CHOICE, "\"bf16\"", 0, 0, "no|bf16|fp16", "", NOTICE,              \
       "arithmetic of the network; master weights are fp32 always; cpu ranks need no")              \
+    X(trainer, activation_checkpointing, BOOLEAN, "false", 0, 0, "", "", FREE,                     \
+      "keep less for the backward pass and compute it again: same results, less memory, slower")   \
     X(trainer, learning_rate, REAL, "1e-4", 0, 10, "", "", NOTICE, "peak rate")                    \
     X(trainer, lr_scheduler, CHOICE, "\"constant\"", 0, 0,                                         \
       "constant|constant_with_warmup|linear|cosine|cosine_with_restarts|polynomial", "", NOTICE,   \

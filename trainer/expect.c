@@ -23,6 +23,7 @@ static bool recipe_of(const struct trainer_session *session, struct trainer_reci
         .validation_batch = plan->validation_set > 0 ? plan->rank_validation_batch : 0,
         .lang_length = session->instructions.length,
         .precision = plan->precision,
+        .recompute = plan->config->trainer.activation_checkpointing,
         .image_bytes = 3.0 * codec->image_height * codec->image_width + 1,
     };
     return trainer_plan_sizes(plan, session->language, &recipe->sizes, error);

@@ -170,7 +170,8 @@ static bool forecast_count(struct trainer_forecast *forecast, struct proto_error
                                                          ? recipe->rank_batch
                                                          : recipe->validation_batch,
                                         .lang_max = recipe->lang_length,
-                                        .training = true};
+                                        .training = true,
+                                        .recompute = recipe->recompute};
     struct model_backend *backend = NULL, *cpu = NULL;
     struct model_parameters *table = NULL;
     struct model_rdt *rdt = NULL;

@@ -22,6 +22,7 @@ struct trainer_recipe {
     uint32_t validation_batch;          // samples of a rank's validation batch; 0: none
     uint32_t lang_length;               // tokens of the longest instruction
     enum model_precision precision;
+    bool recompute;  // trainer.activation_checkpointing
     bool cpu;
     double encoder_flop;   // of frozen encoders, for one image; 0 when they only copy
     double encoder_bytes;  // they hold on the device

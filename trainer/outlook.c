@@ -190,6 +190,7 @@ static bool recipe_make(struct trainer_outlook *outlook, struct trainer_recipe *
         .precision = strcmp(precision, "bf16") == 0   ? MODEL_BF16
                      : strcmp(precision, "fp16") == 0 ? MODEL_FP16
                                                       : MODEL_F32,
+        .recompute = config->trainer.activation_checkpointing,
         .cpu = cpu_of(config),
     };
     if ((uint32_t)config->trainer.train_batch_size % ranks != 0) {

@@ -37,8 +37,10 @@ static bool open_network(struct trainer_session *session, struct proto_error *er
     snprintf(session->kernels, sizeof session->kernels, "%.58s%s%s",
              model_backend_kernels(session->backend), rounds ? "+" : "",
              rounds ? config->trainer.mixed_precision : "");
-    const struct model_rdt_plan network = {
-        .batch_max = plan->batch_max, .lang_max = session->instructions.length, .training = true};
+    const struct model_rdt_plan network = {.batch_max = plan->batch_max,
+                                           .lang_max = session->instructions.length,
+                                           .training = true,
+                                           .recompute = config->trainer.activation_checkpointing};
     if (!trainer_announce_memory(session, &sizes, &network, error)) return false;
     model_backend_purpose(session->backend, "activations");
     if (!model_vision_open(session->backend, &vision, &session->vision, error) ||

@@ -34,6 +34,7 @@ struct golden_results {
 
 struct golden {
     const char *folder, *device_name;
+    bool recompute;  // of the network's plan
     struct model_backend *backend;
     json_t *info;
     struct model_rdt_sizes sizes;

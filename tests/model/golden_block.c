@@ -83,14 +83,13 @@ static bool run(struct block *b, const struct model_rdt_call *call, struct proto
     snprintf(name, sizeof name, "%s.c", b->part);
     uint8_t mask[4096];
     for (uint32_t i = 0; i < b->length; i++) mask[i] = i < b->valid;
-    rdt->call = call;
-    rdt->w = b->weights;
     rdt->g = b->gradients;
-    rdt->lang.rows = b->length;
-    return load_parameters(b, error) && upload_drawn(b, "x", 2, rdt->blocks[0].in, stream, error) &&
+    return rdt_begin(rdt, call, b->weights, error) && load_parameters(b, error) &&
+           upload_drawn(b, "x", 2, rdt->blocks[0].in, stream, error) &&
            upload_drawn(b, name, 1, rdt->lang.cond, b->length * hidden, error) &&
            model_backend_upload(b->g->backend, rdt->inputs.lang_mask, mask, b->length, error) &&
-           rdt_keys_values(rdt, &rdt->lang, error) && rdt_block_forward(rdt, 0, rdt->out, error) &&
+           rdt_keys_values(rdt, &rdt->lang, 0, error) &&
+           rdt_block_forward(rdt, 0, rdt->out, error) &&
            upload_drawn(b, "dy", 1, rdt->dx, stream, error) && rdt_block_backward(rdt, 0, error) &&
            rdt_condition_back(rdt, &rdt->lang, error);
 }
@@ -149,7 +148,7 @@ static bool add_results(struct block *b, struct golden_results *r, struct proto_
     const bool whole = dc && dc->elements == b->length * hidden;
     if (!add_rows(b, r, "y", b->rdt->out, TOKENS, b->keep, error) ||
         !add_rows(b, r, "dx", b->rdt->dx, TOKENS, b->keep, error) ||
-        !add_rows(b, r, "dc", b->rdt->dcond, b->length, whole ? 1 : b->keep_c, error))
+        !add_rows(b, r, "dc", b->rdt->lang.dcond, b->length, whole ? 1 : b->keep_c, error))
         return false;
     snprintf(prefix, sizeof prefix, "%s.d.", b->part);
     for (size_t i = 0; i < proto_safetensors_count(b->file); i++) {
@@ -179,7 +178,8 @@ static bool run_part(struct block *b, struct golden_results *r, struct proto_err
                                           .img_cameras = 1,
                                           .img_patches = 1,
                                           .epsilon = MODEL_EPSILON};
-    const struct model_rdt_plan plan = {1, b->length, true};
+    const struct model_rdt_plan plan = {
+        .batch_max = 1, .lang_max = b->length, .training = true, .recompute = b->g->recompute};
     const struct model_rdt_call call = {.batch = 1, .lang_length = b->length};
     bool done = model_rdt_open(b->g->backend, &sizes, &plan, &b->rdt, error);
     const size_t elements = done ? b->rdt->table->elements : 0;

@@ -201,7 +201,10 @@ bool golden_mean_square(struct golden *g, struct golden_results *r, struct proto
     struct model_rdt *variance = g->rdt;
     struct model_rdt_sizes sizes = g->sizes;
     sizes.norm_stat = MODEL_MEAN_SQUARE;
-    const struct model_rdt_plan plan = {g->batch, g->lang_length, true};
+    const struct model_rdt_plan plan = {.batch_max = g->batch,
+                                        .lang_max = g->lang_length,
+                                        .training = true,
+                                        .recompute = g->recompute};
     struct model_rdt *other = NULL;
     if (!model_rdt_open(g->backend, &sizes, &plan, &other, error)) return false;
     g->rdt = other;

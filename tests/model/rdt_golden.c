@@ -1,6 +1,6 @@
-// tests/model/rdt_golden.c - the program `rdt_golden [--device cuda:0] DIR`: checks a folder of
-// recorded tensors of the official network (layout as in goldens/rdt) against this implementation,
-// group by group, and says for each the largest errors beside the tolerance.
+// tests/model/rdt_golden.c - the program `rdt_golden [--device cuda:0] [--recompute] DIR`: checks a
+// folder of recorded tensors of the official network (layout as in goldens/rdt) against this
+// implementation, group by group, and says for each the largest errors beside the tolerance.
 //
 // Tolerances follow from fp32: u = 6e-8 is one rounding. Rounding of a sum of n terms of mixed
 // signs grows with sqrt(n) u, and errors of successive layers add; measured against fp64 at hidden
@@ -260,7 +260,10 @@ static bool open_network(struct golden *g, struct proto_error *error) {
     if (!model_parameters_new(&g->sizes, &g->table, error)) return false;
     if (!g->weights || !g->batches) return true;
     const size_t bytes = g->table->elements * sizeof(float);
-    const struct model_rdt_plan plan = {g->batch, g->lang_length, true};
+    const struct model_rdt_plan plan = {.batch_max = g->batch,
+                                        .lang_max = g->lang_length,
+                                        .training = true,
+                                        .recompute = g->recompute};
     return (g->initial = proto_alloc(bytes, error)) != NULL &&
            model_parameters_read(g->table, g->weights, "", g->initial, error) &&
            (g->device = model_backend_alloc(g->backend, bytes, error)) != NULL &&
@@ -295,13 +298,21 @@ static void close_folder(struct golden *g) {
 
 int main(int count, char **arguments) {
     struct proto_error error = {0};
-    const bool named = count == 4 && strcmp(arguments[1], "--device") == 0;
-    if (count != 2 && !named) {
-        fprintf(stderr, "usage: rdt_golden [--device cpu|cuda:N] DIR\n");
+    struct golden golden = {.device_name = "cpu"};
+    int next = 1;
+    if (next + 1 < count && strcmp(arguments[next], "--device") == 0) {
+        golden.device_name = arguments[next + 1];
+        next += 2;
+    }
+    if (next < count && strcmp(arguments[next], "--recompute") == 0) {
+        golden.recompute = true;
+        next++;
+    }
+    if (next + 1 != count) {
+        fprintf(stderr, "usage: rdt_golden [--device cpu|cuda:N] [--recompute] DIR\n");
         return PROTO_USAGE;
     }
-    struct golden golden = {.folder = arguments[count - 1],
-                            .device_name = named ? arguments[2] : "cpu"};
+    golden.folder = arguments[next];
     if (!open_folder(&golden, &error)) {
         close_folder(&golden);
         return proto_error_print("rdt_golden", &error);

@@ -92,8 +92,17 @@ TEST(forecast_has_the_published_size_and_the_states_of_adamw) {
     CHECK(m->rounded == 2 * forecast->parameters);
     // adamw reads and writes four arrays and reads the gradient: 36 bytes; its norm reads 4
     CHECK(fabs(forecast->optimiser_bytes / (40 * forecast->parameters) - 1) < 1e-6);
-    // keys and values of the images and their gradients alone, f32
-    CHECK(m->activations > 8 * IMAGE * 14 * 2 * D * 4 * 2);
+    // keys and values of the images alone, f32, and the gradients of those of one block
+    const double keys_values = 8 * IMAGE * 2 * D * 4;
+    CHECK(m->activations > 15 * keys_values && m->activations < 30 * keys_values);
+    // computed again, those of one block
+    struct trainer_recipe again = rdt_1b;
+    again.recompute = true;
+    struct trainer_forecast *less = forecast_of(&again);
+    CHECK(less->memory.activations < m->activations - 13 * keys_values);
+    CHECK(less->forward_flop < forecast->forward_flop * 1.001);
+    CHECK(less->backward_flop > 1.3 * forecast->backward_flop);
+    trainer_forecast_free(&less);
     const double sum = states + m->rounded + m->activations + m->encoders + m->scratch + m->runtime;
     CHECK(fabs(m->total - sum) < 1);
     trainer_forecast_free(&forecast);
