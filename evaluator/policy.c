@@ -284,7 +284,8 @@ static bool predict_batch(struct evaluator_policy *policy, const struct evaluato
         if (!fill_row(policy, &queries[i < count ? i : 0], i, error)) return false;
     const struct model_rdt_call call = {.batch = policy->batch,
                                         .lang_length = policy->prompts.length,
-                                        .ctrl_freq = policy->rows->ctrl_freq};
+                                        .ctrl_freq = policy->rows->ctrl_freq,
+                                        .img_shared = model_conditions_absent(policy->conditions)};
     if (!model_conditions_fill(policy->conditions, policy->rows, policy->batch, error) ||
         !model_sampler_run(policy->sampler, &call, policy->weights, policy->noise,
                            policy->prediction, error))

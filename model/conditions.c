@@ -14,6 +14,7 @@ struct model_conditions {
     uint8_t *lang_mask;   // [batch_max, length]
     uint8_t *images;      // [batch_max, history, cameras, height, width, 3]; NULL when the batch
     uint8_t *image_mask;  // has every camera place itself
+    uint8_t *absent, *shared;  // [history, cameras] what is said in calls
 };
 
 bool model_conditions_open(const struct model_conditions_settings *settings,
@@ -34,7 +35,11 @@ bool model_conditions_open(const struct model_conditions_settings *settings,
     const size_t places = batch * opened->history * opened->cameras;
     bool done = (opened->lang_tokens = proto_alloc_array(batch * texts->length * texts->width,
                                                          sizeof *opened->lang_tokens, error)) &&
-                (opened->lang_mask = proto_alloc_array(batch, texts->length, error));
+                (opened->lang_mask = proto_alloc_array(batch, texts->length, error)) &&
+                (opened->absent = proto_alloc_array(opened->history, opened->cameras, error)) &&
+                (opened->shared = proto_alloc_array(opened->history, opened->cameras, error));
+    for (size_t i = 0; done && i < (size_t)opened->history * opened->cameras; i++)
+        opened->absent[i] = i % opened->cameras >= codec->camera_count;
     if (done && codec->camera_count < opened->cameras)
         done = (opened->images = proto_alloc_array(places, opened->image_bytes, error)) &&
                (opened->image_mask = proto_alloc(places, error));
@@ -52,6 +57,8 @@ void model_conditions_close(struct model_conditions **conditions) {
     free((*conditions)->lang_mask);
     free((*conditions)->images);
     free((*conditions)->image_mask);
+    free((*conditions)->absent);
+    free((*conditions)->shared);
     free(*conditions);
     *conditions = NULL;
 }
@@ -112,4 +119,27 @@ bool model_conditions_fill(struct model_conditions *conditions, const struct pro
            model_backend_upload(backend, inputs->action_mask, batch->action_mask, bytes, error) &&
            fill_language(conditions, batch, count, error) &&
            fill_images(conditions, batch, count, error);
+}
+
+const uint8_t *model_conditions_absent(const struct model_conditions *conditions) {
+    return conditions->absent;
+}
+
+void model_conditions_share(struct model_conditions *conditions, const struct proto_batch *batch,
+                            uint32_t count, struct model_rdt_call *call) {
+    const size_t places = (size_t)conditions->history * conditions->cameras;
+    call->lang_shared = true;
+    for (uint32_t i = 1; i < count; i++)
+        if (batch->language_kept[i] != batch->language_kept[0] ||
+            (batch->language_kept[i] && batch->task[i] != batch->task[0]))
+            call->lang_shared = false;
+    for (size_t place = 0; place < places; place++) {
+        const size_t moment = place / conditions->cameras, camera = place % conditions->cameras;
+        bool seen = false;
+        for (uint32_t i = 0; i < count && camera < batch->cameras; i++)
+            seen = seen ||
+                   batch->image_mask[(i * conditions->history + moment) * batch->cameras + camera];
+        conditions->shared[place] = !seen;
+    }
+    call->img_shared = conditions->shared;
 }

@@ -42,4 +42,13 @@ PROTO_MUST_CHECK bool model_conditions_fill(struct model_conditions *conditions,
                                             const struct proto_batch *batch, uint32_t count,
                                             struct proto_error *error);
 
+// Says in the call what these rows have in common (lang_shared, img_shared): one instruction, or
+// none, for all; images that none of them sees, which are all the same background. Only tasks and
+// masks are looked at, never contents. Borrowed until the next call.
+void model_conditions_share(struct model_conditions *conditions, const struct proto_batch *batch,
+                            uint32_t count, struct model_rdt_call *call);
+// The same for whoever must answer a row to the same bits whatever the other rows are: [history,
+// cameras], 1: a place without a camera, in any batch. For img_shared; borrowed until close.
+const uint8_t *model_conditions_absent(const struct model_conditions *conditions);
+
 #endif

@@ -84,6 +84,7 @@ bool trainer_intake_train(struct trainer_intake *intake, const struct proto_batc
                                     .lang_length = intake->settings.instructions->length,
                                     .timesteps = intake->timesteps,
                                     .ctrl_freq = batch->ctrl_freq};
+    model_conditions_share(intake->conditions, batch, count, call);
     return model_conditions_fill(intake->conditions, batch, count, error) &&
            model_backend_upload(intake->backend, intake->inputs->action, batch->action, bytes,
                                 error) &&
@@ -99,5 +100,6 @@ bool trainer_intake_sample(struct trainer_intake *intake, const struct proto_bat
     *call = (struct model_rdt_call){.batch = count,
                                     .lang_length = intake->settings.instructions->length,
                                     .ctrl_freq = batch->ctrl_freq};
+    model_conditions_share(intake->conditions, batch, count, call);
     return model_conditions_fill(intake->conditions, batch, count, error);
 }
