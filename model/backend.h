@@ -72,7 +72,8 @@ struct model_backend_memory {
     size_t total_bytes, free_bytes;  // of the device, which others may use too; 0 on a cpu
     size_t held_bytes;               // by this backend, its own scratch included
     size_t count;
-    struct model_backend_held held[MODEL_PURPOSES_MAX];  // what held_bytes is made of, largest first
+    struct model_backend_held
+        held[MODEL_PURPOSES_MAX];  // what held_bytes is made of, largest first
 };
 PROTO_MUST_CHECK bool model_backend_memory(struct model_backend *backend,
                                            struct model_backend_memory *memory,
