@@ -9,7 +9,7 @@ import subprocess
 import time
 
 PARTS = ("correct", "sanitize", "speed", "peer")
-UNITS = ("gemm", "norm", "attention", "elements", "inputs", "rdt")
+UNITS = ("gemm", "norm", "attention", "elements", "inputs", "rdt", "rdt_shared")
 TEXT_MAX = 2000
 
 
