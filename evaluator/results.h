@@ -83,6 +83,8 @@ PROTO_MUST_CHECK bool evaluator_results_read(const char *path, struct evaluator_
 json_t *evaluator_results_json(const struct evaluator_results *results);  // NULL: no memory
 
 // For people.
+// Why the policy's rate is no proof that it sees, or NULL when the controls leave no doubt.
+const char *evaluator_results_doubt(const struct evaluator_results *results);
 void evaluator_results_table(const struct evaluator_results *results, FILE *out);
 // The two paired on the same starts. PROTO_USAGE: not comparable, or nothing in common.
 PROTO_MUST_CHECK bool evaluator_results_diff(const struct evaluator_results *a,

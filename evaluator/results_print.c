@@ -50,6 +50,24 @@ bool evaluator_results_prove(const struct evaluator_results *results, uint32_t p
     return true;
 }
 
+// A control whose interval reaches the policy's did the same without seeing.
+const char *evaluator_results_doubt(const struct evaluator_results *results) {
+    static const char *const doubts[EVALUATOR_PILOTS] = {
+        [EVALUATOR_OPEN_LOOP] =
+            "open loop does about as well: this rate is no proof that the policy sees",
+        [EVALUATOR_BLIND] = "blind does about as well: this rate is no proof that the policy sees",
+    };
+    const struct evaluator_tally policy =
+        evaluator_results_tally(results, UINT32_MAX, EVALUATOR_POLICY);
+    for (int pilot = 0; policy.successes > 0 && pilot < EVALUATOR_PILOTS; pilot++) {
+        const struct evaluator_tally control =
+            evaluator_results_tally(results, UINT32_MAX, (enum evaluator_pilot)pilot);
+        if (doubts[pilot] && control.episodes > 0 && control.interval95[1] >= policy.interval95[0])
+            return doubts[pilot];
+    }
+    return NULL;
+}
+
 void evaluator_results_table(const struct evaluator_results *results, FILE *out) {
     const int width = width_of(results);
     uint32_t evaluated = 0;
@@ -76,14 +94,8 @@ void evaluator_results_table(const struct evaluator_results *results, FILE *out)
         if (tally.episodes > 0)
             print_tally(out, width, "all", (enum evaluator_pilot)pilot, &tally, "");
     }
-    const struct evaluator_tally policy =
-        evaluator_results_tally(results, UINT32_MAX, EVALUATOR_POLICY);
-    const struct evaluator_tally open_loop =
-        evaluator_results_tally(results, UINT32_MAX, EVALUATOR_OPEN_LOOP);
-    // overlapping: what nobody had to see for is no proof of seeing
-    if (policy.successes > 0 && open_loop.episodes > 0 &&
-        open_loop.interval95[1] >= policy.interval95[0])
-        fprintf(out, "open loop does about as well: this rate is no proof that the policy sees\n");
+    const char *doubt = evaluator_results_doubt(results);
+    if (doubt) fprintf(out, "%s\n", doubt);
     fprintf(out,
             "max_steps %u, exec_horizon %u, settle_steps %u, seed %" PRIu64
             ", mujoco %s; Wilson intervals\n",

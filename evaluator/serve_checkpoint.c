@@ -247,6 +247,9 @@ static void say_score(const struct attempt *attempt, const struct evaluator_scor
                    100.0 * score->policy.successes / score->policy.episodes,
                    100 * score->interval95[0], 100 * score->interval95[1],
                    score->selection.successes, score->selection.episodes, controls, score->wall_s);
+    const char *doubt = score->controls ? evaluator_results_doubt(reported) : NULL;
+    if (doubt)
+        proto_link_say(attempt->serve->link, "checkpoint-%" PRIu64 ": %s", score->step, doubt);
     for (uint32_t t = 0; t < reported->task_count; t++)
         if (reported->tasks[t].reason)
             proto_link_say(attempt->serve->link, "checkpoint-%" PRIu64 ": %s not evaluated: %s",

@@ -228,6 +228,36 @@ TEST(results_table_says_when_a_rate_proves_nothing) {
     evaluator_results_free(&results);
 }
 
+// Oracle: Wilson's intervals of 20 of 20 [83.9, 100], 19 [76.4, 99.1] and 3 [5.2, 36.0].
+TEST(results_doubt_a_rate_that_a_control_reaches) {
+    static const struct {
+        const char *name, *doubt;   // NULL: none
+        uint32_t open_loop, blind;  // successes of 20; UINT32_MAX: not run
+    } cases[] = {
+        {"no controls", NULL, UINT32_MAX, UINT32_MAX},
+        {"both fail", NULL, 0, 3},
+        {"open loop does it too", "open loop does about as well", 19, 0},
+        {"the blind policy does it too", "blind does about as well", 3, 19},
+    };
+    for (size_t i = 0; i < PROTO_COUNT(cases); i++) {
+        TEST_CASE(cases[i].name);
+        struct evaluator_results *results = results_new(1);
+        for (uint32_t row = 0; row < 20; row++) {
+            put(results, 0, EVALUATOR_POLICY, row, 80);
+            if (cases[i].open_loop <= 20)
+                put(results, 0, EVALUATOR_OPEN_LOOP, row, row < cases[i].open_loop ? 90 : 0);
+            if (cases[i].blind <= 20)
+                put(results, 0, EVALUATOR_BLIND, row, row < cases[i].blind ? 90 : 0);
+        }
+        const char *doubt = evaluator_results_doubt(results);
+        if (cases[i].doubt)
+            CHECK_HAS(doubt, cases[i].doubt);
+        else
+            CHECK(!doubt);
+        evaluator_results_free(&results);
+    }
+}
+
 TEST(results_prove_what_is_asked_in_every_task) {
     static const struct {
         const char *name;
@@ -301,5 +331,6 @@ TEST_MAIN(CASE(results_have_the_form_that_is_promised),
           CASE(results_parts_become_the_whole_without_doubles),
           CASE(results_are_compared_in_pairs_and_only_under_one_protocol),
           CASE(results_table_says_when_a_rate_proves_nothing),
+          CASE(results_doubt_a_rate_that_a_control_reaches),
           CASE(results_prove_what_is_asked_in_every_task),
           CASE(results_that_are_damaged_are_refused_by_place))
