@@ -69,7 +69,7 @@ void trainer_expect_advise(const struct trainer_session *session, struct proto_e
     struct trainer_recipe recipe;
     struct trainer_fit fit;
     struct proto_error ignored = {0};
-    char text[256];
+    char text[384];
     if (error->status != PROTO_EXHAUSTED || on_cpu(session) || !session->backend ||
         !session->language || session->instructions.length < 1)
         return;

@@ -292,8 +292,9 @@ void trainer_forecast_time(const struct trainer_forecast *forecast, const struct
 
 // ---- what fits ----
 
-bool trainer_forecast_fit(const struct trainer_recipe *recipe, double memory_bytes,
-                          struct trainer_fit *fit, struct proto_error *error) {
+// The largest micro batch of at most the recipe's; `fits` false: the numbers of one sample.
+static bool fit_largest(const struct trainer_recipe *recipe, double memory_bytes,
+                        struct trainer_fit *fit, struct proto_error *error) {
     *fit = (struct trainer_fit){0};
     const uint64_t samples = (uint64_t)recipe->rank_batch * recipe->accumulation;
     for (uint32_t batch = recipe->rank_batch; batch > 0 && !fit->fits; batch--) {
@@ -315,25 +316,46 @@ bool trainer_forecast_fit(const struct trainer_recipe *recipe, double memory_byt
     return true;
 }
 
+bool trainer_forecast_fit(const struct trainer_recipe *recipe, double memory_bytes,
+                          struct trainer_fit *fit, struct proto_error *error) {
+    struct trainer_recipe frugal = *recipe;
+    struct trainer_fit other;
+    if (!fit_largest(recipe, memory_bytes, fit, error)) return false;
+    if (recipe->recompute || (fit->fits && fit->rank_batch == recipe->rank_batch)) return true;
+    frugal.recompute = true;
+    if (!fit_largest(&frugal, memory_bytes, &other, error)) return false;
+    if (other.fits && (!fit->fits || other.rank_batch > fit->rank_batch)) {
+        fit->recompute_batch = other.rank_batch;
+        fit->recompute_bytes = other.bytes;
+    }
+    return true;
+}
+
 void trainer_fit_text(const struct trainer_recipe *recipe, const struct trainer_fit *fit,
                       double memory_bytes, char *text, size_t size) {
-    if (!fit->fits) {
+    char validation[96] = "", recompute[128] = "";
+    if (fit->fits && fit->validation_batch < recipe->validation_batch)
+        snprintf(validation, sizeof validation, ", sample_batch_size = %u",
+                 fit->validation_batch * recipe->ranks);
+    if (fit->recompute_batch > 0)
+        snprintf(recompute, sizeof recompute,
+                 "; with trainer.activation_checkpointing = true, train_batch_size = %u fits "
+                 "(%.1f GB)",
+                 fit->recompute_batch * recipe->ranks, fit->recompute_bytes / GB);
+    if (!fit->fits && !recompute[0])
         snprintf(text, size,
                  "nothing fits: one sample at a time still needs %.1f of %.1f GB; choose a smaller "
                  "model.preset",
                  fit->bytes / GB, memory_bytes / GB);
-        return;
-    }
-    char validation[96] = "";
-    if (fit->validation_batch < recipe->validation_batch)
-        snprintf(validation, sizeof validation, ", sample_batch_size = %u",
-                 fit->validation_batch * recipe->ranks);
-    if (fit->rank_batch == recipe->rank_batch && !validation[0])
+    else if (!fit->fits)
+        snprintf(text, size, "one sample at a time needs %.1f of %.1f GB%s", fit->bytes / GB,
+                 memory_bytes / GB, recompute);
+    else if (fit->rank_batch == recipe->rank_batch && !validation[0])
         snprintf(text, size, "fits as it is (%.1f of %.1f GB)", fit->bytes / GB, memory_bytes / GB);
     else
         snprintf(text, size,
                  "trainer.train_batch_size = %u with gradient_accumulation_steps = %u%s fits (%.1f "
-                 "of %.1f GB)",
+                 "of %.1f GB)%s",
                  fit->rank_batch * recipe->ranks, fit->accumulation, validation, fit->bytes / GB,
-                 memory_bytes / GB);
+                 memory_bytes / GB, recompute);
 }

@@ -72,11 +72,14 @@ struct trainer_fit {
     bool fits;
     uint32_t rank_batch, accumulation, validation_batch;
     double bytes;  // needed then; when nothing fits, with one sample
+    // With trainer.activation_checkpointing, where that holds a larger batch; else 0.
+    uint32_t recompute_batch;
+    double recompute_bytes;
 };
 PROTO_MUST_CHECK bool trainer_forecast_fit(const struct trainer_recipe *recipe, double memory_bytes,
                                            struct trainer_fit *fit, struct proto_error *error);
-// In words for a person: "trainer.train_batch_size = 8 with gradient_accumulation_steps = 2 would
-// fit (41.2 of 80.0 GB)".
+// In words for a person: "trainer.train_batch_size = 8 with gradient_accumulation_steps = 2 fits
+// (41.2 of 48.0 GB); with trainer.activation_checkpointing = true, train_batch_size = 16 does".
 void trainer_fit_text(const struct trainer_recipe *recipe, const struct trainer_fit *fit,
                       double memory_bytes, char *text, size_t size);
 

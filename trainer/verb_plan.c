@@ -46,13 +46,18 @@ static void row_fit(const struct trainer_outlook *outlook, const struct trainer_
                     char *text, size_t size) {
     const struct trainer_recipe *recipe = &outlook->forecast->recipe;
     const uint32_t whole = recipe->rank_batch * recipe->ranks / row->cards;
+    char recompute[48] = "";
+    if (row->fit.recompute_batch > 0)
+        snprintf(recompute, sizeof recompute, "; recompute: batch %u",
+                 row->fit.recompute_batch * row->cards);
     if (!row->fit.fits)
-        snprintf(text, size, "does not fit: %.1f GB with one sample", row->fit.bytes / GB);
+        snprintf(text, size, "does not fit: %.1f GB with one sample%s", row->fit.bytes / GB,
+                 recompute);
     else if (row->fit.rank_batch == whole)
         snprintf(text, size, "as it is");
     else
-        snprintf(text, size, "batch %u, accumulation %u", row->fit.rank_batch * row->cards,
-                 row->fit.accumulation);
+        snprintf(text, size, "batch %u, accumulation %u%s", row->fit.rank_batch * row->cards,
+                 row->fit.accumulation, recompute);
 }
 
 static double samples_per_s(const struct trainer_outlook_row *row) {
@@ -139,14 +144,14 @@ static void print_rows(const struct trainer_outlook *outlook) {
     printf("\nthe same samples a step, %s\n",
            cpu ? "from a short measurement of this processor"
                : "PREDICTED: no number of this table was measured, and two GPUs never were seen");
-    printf("  %-30s %-34s %7s %8s %9s %6s %6s %6s %8s\n", "on", "what fits", "GB", "s/step",
+    printf("  %-30s %-46s %7s %8s %9s %6s %6s %6s %8s\n", "on", "what fits", "GB", "s/step",
            "samples/s", "5k h", "10k h", "20k h", "scaling");
     for (size_t i = 0; i < outlook->row_count; i++) {
         const struct trainer_outlook_row *row = &outlook->rows[i];
         char name[96], fit[96];
         row_name(row, name, sizeof name);
         row_fit(outlook, row, fit, sizeof fit);
-        printf("  %-30s %-34s", name, fit);
+        printf("  %-30s %-46s", name, fit);
         if (row->fit.fits) {
             printf(" %7.2f %8.3g %9.4g", row->fit.bytes / GB, row->time.step_s, samples_per_s(row));
             for (size_t k = 0; k < PROTO_COUNT(step_counts); k++)

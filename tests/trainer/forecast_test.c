@@ -162,7 +162,7 @@ TEST(forecast_hides_gradients_behind_the_backward_pass_but_for_the_last) {
 TEST(forecast_fit_halves_the_micro_batch_until_it_fits) {
     struct proto_error error = {0};
     struct trainer_fit fit;
-    char text[256];
+    char text[384];
     struct trainer_forecast *whole = forecast_of(&rdt_1b);
     CHECK_OK(trainer_forecast_fit(&rdt_1b, whole->memory.total, &fit, &error), error);
     CHECK(fit.fits);
@@ -176,11 +176,22 @@ TEST(forecast_fit_halves_the_micro_batch_until_it_fits) {
     CHECK_INT(fit.accumulation, 2);
     trainer_fit_text(&rdt_1b, &fit, whole->memory.total - 1, text, sizeof text);
     CHECK(strstr(text, "train_batch_size = 4 with gradient_accumulation_steps = 2") != NULL);
+    // recomputing holds the whole batch where half of it was the most
+    CHECK_INT(fit.recompute_batch, 8);
+    CHECK(fit.recompute_bytes < fit.bytes);
+    CHECK(strstr(text, "activation_checkpointing = true, train_batch_size = 8 fits") != NULL);
     // the optimiser's states alone are more than 24 GB
     CHECK_OK(trainer_forecast_fit(&rdt_1b, 24e9, &fit, &error), error);
     CHECK(!fit.fits);
     trainer_fit_text(&rdt_1b, &fit, 24e9, text, sizeof text);
+    CHECK_INT(fit.recompute_batch, 0);
     CHECK(strstr(text, "nothing fits") != NULL);
+    // between the two: one sample at a time, but only recomputed
+    CHECK_OK(trainer_forecast_fit(&rdt_1b, fit.bytes - 1, &fit, &error), error);
+    CHECK(!fit.fits);
+    CHECK(fit.recompute_batch > 0);
+    trainer_fit_text(&rdt_1b, &fit, 30e9, text, sizeof text);
+    CHECK(strstr(text, "activation_checkpointing = true") != NULL);
     trainer_forecast_free(&whole);
 }
 
