@@ -146,7 +146,7 @@ def staged_disturbed(folder):
 
 # What a device or NCCL says once, in the middle of training, to one rank; the words that name it.
 FAULTS = (("ncclAllReduce@1:9:1", "NCCL, starting a sum: "),
-          ("cudaLaunchKernel@0:900:719", "cuda:0 (Simulated GPU 0): "),
+          ("cudaLaunchKernel@0:900:719", "\"unspecified launch failure\""),
           ("cudaStreamWaitEvent@1:12:400", "invalid resource handle"))
 
 
