@@ -3,6 +3,15 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(zmq REQUIRED IMPORTED_TARGET libzmq)
+# libzmq names headers of its own dependencies with -isystem, which CMake takes for folders in its first
+# run and for flags in later ones: every command line would change, and everything be built again. zmq.h
+# needs none of them.
+get_target_property(zmq_folders PkgConfig::zmq INTERFACE_INCLUDE_DIRECTORIES)
+if(zmq_folders)
+  list(REMOVE_ITEM zmq_folders ${zmq_CFLAGS_OTHER} /usr/include/mit-krb5)
+  set_target_properties(PkgConfig::zmq PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${zmq_folders}")
+endif()
+set_target_properties(PkgConfig::zmq PROPERTIES INTERFACE_COMPILE_OPTIONS "")
 pkg_search_module(msgpack REQUIRED IMPORTED_TARGET msgpack-c msgpack)  # msgpack-c since its 6.0
 pkg_check_modules(lz4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
