@@ -1,5 +1,6 @@
 // tests/trainer/cards_test.c - the table of cards and the measurement of a processor.
 #include "tests/check.h"
+#include "tests/trainer/tiny_sizes.h"
 
 #include "trainer/cards.h"
 
@@ -40,18 +41,7 @@ TEST(cards_assume_no_more_than_the_maker_says) {
 TEST(cards_measure_a_processor_in_whole_passes_or_in_one_product) {
     struct proto_error error = {0};
     struct trainer_card card;
-    struct model_rdt_sizes sizes = {.hidden = 128,
-                                    .depth = 4,
-                                    .heads = 4,
-                                    .chunk = 8,
-                                    .width = 15,
-                                    .lang_dim = 64,
-                                    .img_dim = 210,
-                                    .lang_rows = 32,
-                                    .img_history = 1,
-                                    .img_cameras = 2,
-                                    .img_patches = 64,
-                                    .epsilon = 1e-6f};
+    struct model_rdt_sizes sizes = tiny_sizes(4);
     CHECK_OK(trainer_card_measure(&sizes, 0.14e9, 16, 8, 1, &card, &error), error);
     CHECK(card.whole_passes);
     CHECK(card.f32_flops > 1e7 && card.f32_flops < 2e12);

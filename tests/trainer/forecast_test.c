@@ -1,6 +1,7 @@
 // tests/trainer/forecast_test.c - what is said of a run before it runs. Oracles: formulas of the
 // network written out by hand, published sizes of RDT-1B, and the time-line read by eye.
 #include "tests/check.h"
+#include "tests/trainer/tiny_sizes.h"
 
 #include "trainer/forecast.h"
 #include "trainer/optimizer.h"
@@ -214,18 +215,7 @@ TEST(forecast_validation_that_is_larger_than_training_counts) {
 }
 
 TEST(forecast_of_cpu_ranks_rounds_nothing_and_hides_nothing) {
-    struct trainer_recipe recipe = {.sizes = {.hidden = 128,
-                                              .depth = 4,
-                                              .heads = 4,
-                                              .chunk = 8,
-                                              .width = 15,
-                                              .lang_dim = 64,
-                                              .img_dim = 210,
-                                              .lang_rows = 32,
-                                              .img_history = 1,
-                                              .img_cameras = 2,
-                                              .img_patches = 64,
-                                              .epsilon = 1e-6f},
+    struct trainer_recipe recipe = {.sizes = tiny_sizes(4),
                                     .ranks = 2,
                                     .rank_batch = 16,
                                     .accumulation = 1,
@@ -244,18 +234,7 @@ TEST(forecast_of_cpu_ranks_rounds_nothing_and_hides_nothing) {
 // that it holds. Partial sums and padded rows are the backend's own matter: 0.1 % of this network.
 TEST(forecast_holds_what_a_device_holds) {
     struct proto_error error = {0};
-    struct trainer_recipe recipe = {.sizes = {.hidden = 128,
-                                              .depth = 2,
-                                              .heads = 4,
-                                              .chunk = 8,
-                                              .width = 15,
-                                              .lang_dim = 64,
-                                              .img_dim = 210,
-                                              .lang_rows = 32,
-                                              .img_history = 1,
-                                              .img_cameras = 2,
-                                              .img_patches = 64,
-                                              .epsilon = 1e-6f},
+    struct trainer_recipe recipe = {.sizes = tiny_sizes(2),
                                     .ranks = 1,
                                     .rank_batch = 2,
                                     .accumulation = 1,
