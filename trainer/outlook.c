@@ -165,34 +165,22 @@ static bool recipe_make(struct trainer_outlook *outlook, struct trainer_recipe *
                         struct proto_error *error) {
     const struct proto_config *config = outlook->config;
     const uint32_t ranks = (uint32_t)config->trainer.devices.count;
-    const char *precision = config->trainer.mixed_precision;
     *recipe = (struct trainer_recipe){
-        .sizes = {.hidden = (uint32_t)config->model.hidden_size,
-                  .depth = (uint32_t)config->model.depth,
-                  .heads = (uint32_t)config->model.num_heads,
-                  .chunk = (uint32_t)config->model.chunk_size,
-                  .width = outlook->codec ? outlook->codec->width : vector_width(config),
-                  .lang_dim = strcmp(config->language.encoder, "t5") == 0
-                                  ? T5_XXL_WIDTH
-                                  : (uint32_t)config->language.token_dim,
-                  .lang_rows = (uint32_t)config->model.max_lang_cond_len,
-                  .img_history = (uint32_t)config->model.img_history_size,
-                  .img_cameras = (uint32_t)config->model.num_cameras,
-                  .norm_stat = strcmp(config->model.norm_stat, "variance") == 0 ? MODEL_VARIANCE
-                                                                                : MODEL_MEAN_SQUARE,
-                  .epsilon = MODEL_EPSILON},
+        .sizes = trainer_config_sizes(config),
         .ranks = ranks,
         .rank_batch = (uint32_t)config->trainer.train_batch_size / ranks,
         .accumulation = (uint32_t)config->trainer.gradient_accumulation_steps,
         .validation_batch = config->data.validation_episodes > 0
                                 ? ((uint32_t)config->trainer.sample_batch_size + ranks - 1) / ranks
                                 : 0,
-        .precision = strcmp(precision, "bf16") == 0   ? MODEL_BF16
-                     : strcmp(precision, "fp16") == 0 ? MODEL_FP16
-                                                      : MODEL_F32,
+        .precision = trainer_config_precision(config),
         .recompute = config->trainer.activation_checkpointing,
         .cpu = cpu_of(config),
     };
+    recipe->sizes.width = outlook->codec ? outlook->codec->width : vector_width(config);
+    recipe->sizes.lang_dim = strcmp(config->language.encoder, "t5") == 0
+                                 ? T5_XXL_WIDTH
+                                 : (uint32_t)config->language.token_dim;
     if ((uint32_t)config->trainer.train_batch_size % ranks != 0) {
         proto_fail(error, PROTO_USAGE, "%lld does not divide by %u ranks",
                    (long long)config->trainer.train_batch_size, ranks);

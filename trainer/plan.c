@@ -21,11 +21,6 @@ static bool plan_file(const struct trainer_plan *plan, const char *name,
 }
 
 // The option knows no other words.
-static enum model_precision plan_precision(const char *word) {
-    if (strcmp(word, "bf16") == 0) return MODEL_BF16;
-    return strcmp(word, "fp16") == 0 ? MODEL_FP16 : MODEL_F32;
-}
-
 static bool plan_devices(struct trainer_plan *plan, struct proto_error *error) {
     const struct proto_config *config = plan->config;
     const size_t ranks = config->trainer.devices.count;
@@ -42,7 +37,7 @@ static bool plan_devices(struct trainer_plan *plan, struct proto_error *error) {
                           "trainer.mixed_precision is \"%s\", a cpu rank computes in fp32: write "
                           "mixed_precision = \"no\"",
                           config->trainer.mixed_precision);
-    plan->precision = plan_precision(config->trainer.mixed_precision);
+    plan->precision = trainer_config_precision(config);
     if (config->trainer.threads > 0)
         plan->threads = (uint32_t)config->trainer.threads;
     else
@@ -148,17 +143,18 @@ struct model_vision_settings trainer_plan_vision(const struct trainer_plan *plan
     return settings;
 }
 
-bool trainer_plan_sizes(const struct trainer_plan *plan, const struct model_language *language,
-                        struct model_rdt_sizes *sizes, struct proto_error *error) {
-    const struct proto_config *config = plan->config;
-    const struct model_vision_settings vision = trainer_plan_vision(plan);
-    *sizes = (struct model_rdt_sizes){
+enum model_precision trainer_config_precision(const struct proto_config *config) {
+    const char *word = config->trainer.mixed_precision;
+    if (strcmp(word, "bf16") == 0) return MODEL_BF16;
+    return strcmp(word, "fp16") == 0 ? MODEL_FP16 : MODEL_F32;
+}
+
+struct model_rdt_sizes trainer_config_sizes(const struct proto_config *config) {
+    return (struct model_rdt_sizes){
         .hidden = (uint32_t)config->model.hidden_size,
         .depth = (uint32_t)config->model.depth,
         .heads = (uint32_t)config->model.num_heads,
         .chunk = (uint32_t)config->model.chunk_size,
-        .width = plan->codec->width,
-        .lang_dim = language->token_width,
         .lang_rows = (uint32_t)config->model.max_lang_cond_len,
         .img_history = (uint32_t)config->model.img_history_size,
         .img_cameras = (uint32_t)config->model.num_cameras,
@@ -166,6 +162,14 @@ bool trainer_plan_sizes(const struct trainer_plan *plan, const struct model_lang
             strcmp(config->model.norm_stat, "variance") == 0 ? MODEL_VARIANCE : MODEL_MEAN_SQUARE,
         .epsilon = MODEL_EPSILON,
     };
+}
+
+bool trainer_plan_sizes(const struct trainer_plan *plan, const struct model_language *language,
+                        struct model_rdt_sizes *sizes, struct proto_error *error) {
+    const struct model_vision_settings vision = trainer_plan_vision(plan);
+    *sizes = trainer_config_sizes(plan->config);
+    sizes->width = plan->codec->width;
+    sizes->lang_dim = language->token_width;
     return model_vision_shape(&vision, &sizes->img_patches, &sizes->img_dim, error) &&
            model_rdt_sizes_check(sizes, error);
 }

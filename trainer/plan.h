@@ -42,6 +42,11 @@ PROTO_MUST_CHECK bool trainer_plan_read(const char *run, uint32_t rank, uint32_t
                                         struct trainer_plan *plan, struct proto_error *error);
 void trainer_plan_free(struct trainer_plan *plan);
 
+// What the configuration alone says of the network: width, lang_dim, img_patches and img_dim, which
+// follow from data and encoders, are 0.
+struct model_rdt_sizes trainer_config_sizes(const struct proto_config *config);
+enum model_precision trainer_config_precision(const struct proto_config *config);
+
 // What the encoders are opened with, and the sizes of the network that follow from them.
 struct model_vision_settings trainer_plan_vision(const struct trainer_plan *plan);
 PROTO_MUST_CHECK bool trainer_plan_sizes(const struct trainer_plan *plan,
